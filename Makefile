@@ -1,0 +1,65 @@
+# What a person or CI runs here. `make` alone lists it.
+# Everything it makes lies in .build (compiled code, Python's packages) and .lib (the installed package).
+
+export PATH := $(CURDIR)/.build/bin:$(PATH):$(HOME)/.cargo/bin
+export R_LIBS := $(CURDIR)/.lib$(if $(R_LIBS),:$(R_LIBS))
+# One directory for cargo, R CMD INSTALL and R CMD check: dependencies are compiled once.
+export ENTRAR_TARGET_DIR := $(CURDIR)/.build/target
+export CARGO_TARGET_DIR := $(ENTRAR_TARGET_DIR)
+
+# What an installed package is made of; a directory is newer when a file came or went.
+SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msrv.R R inst man \
+  src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
+  -name tests -prune -o -print 2>/dev/null)
+
+.PHONY: help demo test check bench document format install clean
+
+help:
+	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
+	@echo 'make test      everything that CI runs; STEPS="air lint" runs only those'
+	@echo 'make check     R CMD check'
+	@echo 'make bench     the benchmarks'
+	@echo 'make document  rewrite man/, NAMESPACE and R/extendr-wrappers.R'
+	@echo 'make format    format R and Rust code'
+	@echo 'make install   install into .lib'
+	@echo 'make clean     remove everything built'
+
+demo:
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory install
+	@.lib/entrar/bin/entrar demo -- Rscript --vanilla .lib/entrar/examples/services.R
+
+test:
+	@tools/setup.sh test
+	@tools/test.sh $(STEPS)
+
+check:
+	@tools/setup.sh test
+	@tools/test.sh install check
+
+bench:
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory install
+	@bench/run
+
+# The shared object alone: while R code and NAMESPACE do not fit each other, the package cannot be installed.
+document:
+	@tools/setup.sh test
+	@mkdir -p .build/document
+	R CMD INSTALL --libs-only --no-test-load --library=.build/document .
+	Rscript --vanilla tools/document.R .build/document
+
+format:
+	@tools/setup.sh test
+	cargo fmt --manifest-path src/rust/Cargo.toml --all
+	.build/venv/bin/air format .
+
+install: .lib/installed
+
+.lib/installed: $(SOURCES)
+	@mkdir -p .lib
+	R CMD INSTALL --library=.lib .
+	@touch $@
+
+clean:
+	rm -rf .build .lib src/rust/target src/bin src/*.o src/*.so src/Makevars

@@ -1,0 +1,156 @@
+# What R says when there is no token: one row a kind, and the help page that explains them.
+
+#' Errors
+#'
+#' Every failure to get a token is a condition of class `c("entrar_error_<kind>", "entrar_error",
+#' "error", "condition")`, so that a program can tell them apart:
+#'
+#' ```r
+#' tryCatch(
+#'   getDelegatedAzureToken("https://storage.azure.com"),
+#'   entrar_error_sign_in_required = function(e) message("Please sign in again."),
+#'   entrar_error = function(e) if (e$retryable) message("Try again later.")
+#' )
+#' ```
+#'
+#' Its fields, `NA` (or empty) where nothing is known:
+#' * `kind`: one of the names below. `resource`: what was asked for.
+#' * `oauth_error`, `suberror`, `claims`, `correlation_id`, `trace_id`: what Entra ID reported, as
+#'   strings. `aadsts`: its error codes, integers.
+#' * `http_status`: the server's HTTP status, an integer. `retry_after`: how long the server asks to
+#'   wait, in seconds. `retryable`: whether the same call may succeed later.
+#'
+#' An interrupt (Ctrl-C, Esc) is no error: it is R's own `interrupt` condition.
+#'
+#' @section bad_resource:
+#' The resource is not one non-empty string, or Entra ID knows no such resource or scope in your
+#' organisation. Resources are URIs such as `"https://storage.azure.com"`, `api://` names or GUIDs,
+#' never scopes (`".../.default"`).
+#'
+#' @section no_session:
+#' There is no server to ask: this R process runs outside Posit Workbench, or Workbench was set up
+#' without an address that sessions can call back. On Posit Connect, the connectcreds package has
+#' the tokens.
+#'
+#' @section server_too_old:
+#' Posit Workbench is older than 2024.12.0, or the server at that address does not know the request.
+#'
+#' @section bad_cookie:
+#' The session's cookie is missing, cannot be read, has expired or was refused. It is in the file
+#' `rpc_cookie` in the directory `PWB_SESSION_RUNTIME_DIR`, or in `RS_SESSION_RPC_COOKIE`. A session
+#' that is older than your sign-in may have lost it: restart R, or sign out and in again.
+#'
+#' @section unreachable:
+#' The server's name is not known, the connection was refused, or its certificate is not trusted.
+#' Certificates that only your organisation trusts are named by `REQUESTS_CA_BUNDLE`; see
+#' [entrar-options].
+#'
+#' @section timeout:
+#' There was no answer in time, retries included. See [entrar-options] to wait longer.
+#'
+#' @section bad_reply:
+#' What answered does not speak Workbench's language: a web page, a redirect, a reply that breaks off
+#' or is too large. As a rule the address is wrong, or a proxy stands in between.
+#'
+#' @section server_error:
+#' The server reports an error of its own. Its text is in the message, for your administrator.
+#'
+#' @section sign_in_required:
+#' Your sign-in has expired or was revoked, or has to be confirmed with a second factor. Sign out of
+#' Posit Workbench and sign in again.
+#'
+#' @section consent_required:
+#' Workbench's application has no delegated permission for the resource, or nobody has consented to
+#' it. An administrator of Entra ID can grant both.
+#'
+#' @section access_denied:
+#' A policy of your organisation (Conditional Access) forbids it: for this device, place or person.
+#'
+#' @section misconfigured:
+#' Workbench's own registration with Entra ID is not in order: its application, its secret or its
+#' tenant. Only its administrator can mend that.
+#'
+#' @section throttled:
+#' Too many requests in a short time. Wait, and reuse a token until shortly before it expires.
+#'
+#' @section unavailable:
+#' A passing fault of the server or of Entra ID that outlasted the retries.
+#'
+#' @name entrar-errors
+#' @aliases entrar_error
+NULL
+
+# What to do, by kind. Rust has the same kinds, in the same order.
+remedies <- c(
+  bad_resource = "Use the resource's URI or GUID as its documentation gives it, for example \"https://storage.azure.com\".",
+  no_session = "Outside Posit Workbench, `entrar demo -- R` in a terminal tries the package on an emulated tenant; system.file(\"bin\", \"entrar\", package = \"entrar\") is the command.",
+  server_too_old = "Ask the administrator for Posit Workbench 2024.12.0 or later with delegated Azure credentials, and check that RS_SERVER_ADDRESS is its address.",
+  bad_cookie = "Restart R. If that does not help, sign out of Posit Workbench and sign in again.",
+  unreachable = "Check RS_SERVER_ADDRESS and the network; for https also REQUESTS_CA_BUNDLE.",
+  timeout = "Try again. To wait longer, set options(entrar.timeout = 60), in seconds.",
+  bad_reply = "Check that RS_SERVER_ADDRESS is the address of Posit Workbench, and that no proxy stands in between.",
+  server_error = "Try again; if it stays, give this message to the administrator of the server.",
+  sign_in_required = "Sign out of Posit Workbench and sign in again.",
+  consent_required = "Ask an administrator to give the server's app registration delegated permission for this resource, and to consent to it.",
+  access_denied = "An administrator of your organisation decides about this; asking again does not help.",
+  misconfigured = "You cannot mend this: ask the administrator to check the server's app registration, its secret and its tenant.",
+  throttled = "Wait before you try again, and reuse a token until shortly before it expires.",
+  unavailable = "Try again in a few minutes."
+)
+
+# The condition for a failure: `failure` holds what Rust knows of it (see `crates/r/src/convert.rs`),
+# or only `kind` and `message` where R has found it by itself.
+new_failure <- function(failure, resource, call) {
+  unknown <- list(
+    server_text = NA_character_,
+    oauth_error = NA_character_,
+    suberror = NA_character_,
+    claims = NA_character_,
+    correlation_id = NA_character_,
+    trace_id = NA_character_,
+    aadsts = integer(),
+    http_status = NA_integer_,
+    retry_after = NA_real_,
+    retryable = FALSE
+  )
+  failure <- utils::modifyList(unknown, failure)
+  fields <- setdiff(names(unknown), "server_text")
+  structure(
+    class = c(paste0("entrar_error_", failure$kind), "entrar_error", "error", "condition"),
+    c(
+      list(message = failure_message(failure, resource), call = call),
+      list(kind = failure$kind, resource = resource),
+      failure[fields]
+    )
+  )
+}
+
+failure_message <- function(failure, resource) {
+  wait <- if (!is.na(failure$retry_after)) {
+    sprintf("The server asks to wait %s seconds.", format(ceiling(failure$retry_after)))
+  }
+  lines <- c(
+    sprintf("No Azure token%s: %s", for_resource(resource), end_sentence(failure$message)),
+    if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
+    wait,
+    remedies[[failure$kind]],
+    sprintf("See `%s` in ?`entrar-errors`.", failure$kind)
+  )
+  paste(lines, collapse = "\n")
+}
+
+end_sentence <- function(text) {
+  if (grepl("[.?!]$", text)) text else paste0(text, ".")
+}
+
+# Only as much of a resource as fits a line, on one line.
+for_resource <- function(resource) {
+  if (is.na(resource) || !nzchar(resource)) {
+    return("")
+  }
+  resource <- gsub("[[:cntrl:]]+", " ", resource)
+  if (nchar(resource) > 100) {
+    resource <- paste0(substr(resource, 1, 100), "...")
+  }
+  sprintf(" for \"%s\"", resource)
+}

@@ -1,0 +1,121 @@
+# One fresh delegated token.
+
+#' Get a delegated Azure token
+#'
+#' Gets an access token for an Azure resource that stands for *you*, the signed-in person. Inside
+#' Posit Workbench it derives from your single sign-on with Microsoft Entra ID, so there is nothing
+#' to sign in to again. It works in every R process of a session: RStudio, Positron, VS Code and
+#' Jupyter, and equally `Rscript`, a Quarto document, a background job or a forked worker.
+#'
+#' Every call is a fresh exchange with Entra ID; nothing is cached. In a loop, keep the token and
+#' ask again shortly before it expires.
+#'
+#' A call ends after 30 seconds at the latest (see [entrar-options]), and can be interrupted at any
+#' moment.
+#'
+#' @section Keep it secret:
+#' Whoever has the token can act as you until it expires. Printing it shows `<REDACTED>`, but the
+#' list holds the secret itself: a token kept in the workspace is saved with it in `.RData`, in
+#' clear. Pass `token$access_token` on to the function that needs it, and do not save it.
+#'
+#' @section Beside rstudioapi:
+#' The function has the name, the argument and the result of `rstudioapi::getDelegatedAzureToken()`.
+#' Where both packages are attached, the one that was attached last wins; write
+#' `entrar::getDelegatedAzureToken()` to be sure.
+#'
+#' @param resource The Azure service, as one string: a URI such as `"https://storage.azure.com"`, an
+#'   `api://` name, or a GUID. It is passed on to the letter: for some services a slash at the end
+#'   makes another token.
+#'
+#' @return A list of class `entrar_token`:
+#'   * `access_token`: the secret, a string.
+#'   * `token_type`: how to present it, `"Bearer"`.
+#'   * `scope`: the permissions it carries, one string with spaces between them; `NA` if the server
+#'     did not tell.
+#'   * `expires_at`: when it expires, a number of whole Unix seconds, counted from when the request
+#'     left; `NA` if nothing tells.
+#'   * `id_token`: who you are, as a signed JSON Web Token; only if the server sent one.
+#'
+#' @section Errors:
+#' An error has class `entrar_error` and a class of its own for each kind of failure, for example
+#' `entrar_error_sign_in_required`. [entrar-errors] lists them with their remedies.
+#'
+#' @source Posit Workbench's documentation of Azure delegated credentials.
+#'
+#' @examples
+#' if (has_azure_session()) {
+#'   token <- getDelegatedAzureToken("https://storage.azure.com")
+#'   as.POSIXct(token$expires_at, origin = "1970-01-01")
+#'   token
+#' }
+#' @export
+getDelegatedAzureToken <- function(resource) {
+  call <- sys.call()
+  if (missing(resource)) {
+    stop_bad_resource("it is missing", call)
+  }
+  check_resource(resource, call)
+  timeout <- call_timeout()
+
+  reply <- if (use_ide()) {
+    ask_ide(resource)
+  } else {
+    delegated_token(enc2utf8(resource), timeout)
+  }
+
+  if (reply$interrupted) {
+    raise_interrupt()
+  }
+  if (reply$in_clear) {
+    warn_in_clear()
+  }
+  if (!is.null(reply$failure)) {
+    stop(new_failure(reply$failure, resource, call))
+  }
+  new_token(reply$token, resource)
+}
+
+# Everything about the argument that has to do with R's types; the rest is checked in Rust.
+check_resource <- function(resource, call) {
+  given <- if (is.null(resource)) {
+    "it is NULL"
+  } else if (!is.character(resource)) {
+    sprintf("it is an object of class \"%s\"", class(resource)[[1]])
+  } else if (length(resource) != 1) {
+    sprintf("there are %d of them", length(resource))
+  } else if (is.na(resource)) {
+    "it is NA"
+  }
+  if (!is.null(given)) {
+    stop_bad_resource(given, call)
+  }
+}
+
+stop_bad_resource <- function(given, call) {
+  failure <- list(
+    kind = "bad_resource",
+    message = sprintf("`resource` must be one string, but %s", given)
+  )
+  stop(new_failure(failure, NA_character_, call))
+}
+
+# R has no function that raises its own interrupt.
+raise_interrupt <- function() {
+  interrupt <- structure(list(message = "", call = NULL), class = c("interrupt", "condition"))
+  signalCondition(interrupt)
+  invokeRestart("abort")
+}
+
+warned <- new.env(parent = emptyenv())
+
+# Once a session is enough to know.
+warn_in_clear <- function() {
+  if (is.null(warned$in_clear)) {
+    warned$in_clear <- TRUE
+    warning(
+      "The session's server is asked over plain http, so others on the network can read ",
+      "your session's cookie and your tokens. Ask its administrator for an https address.",
+      call. = FALSE
+    )
+  }
+}

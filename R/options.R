@@ -1,0 +1,52 @@
+# The one option, and the help page of all that can be set.
+
+#' Options and environment variables
+#'
+#' @section Options:
+#' * `entrar.timeout`: how long a call may take in all, in seconds; 30 if it is not set. The
+#'   variable `ENTRAR_TIMEOUT` does the same where the option is not set.
+#'
+#' @section Variables that Posit Workbench sets:
+#' * `RS_SERVER_ADDRESS`: the server's address, for example `http://127.0.0.1:8787`.
+#' * `PWB_SESSION_RUNTIME_DIR`: the directory whose file `rpc_cookie` holds the session's cookie.
+#' * `RS_SESSION_RPC_COOKIE`: the cookie itself. Of both, the one that expires later is used.
+#' * `RSTUDIO_VERSION`: the server's version.
+#' * `POSIT_PRODUCT`: which product this is; only the error for a missing session depends on it.
+#'
+#' @section Variables of the network:
+#' * `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`, else `SSL_CERT_FILE`: certificates in PEM form, in
+#'   one file, that are trusted instead of the system's. Certificates are always verified.
+#' * `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in lower or upper case: the proxy, which
+#'   is never used for an address of this machine.
+#'
+#' @name entrar-options
+#' @aliases entrar.timeout ENTRAR_TIMEOUT
+NULL
+
+default_timeout <- 30
+
+# Seconds for a whole call.
+call_timeout <- function() {
+  option <- getOption("entrar.timeout")
+  if (!is.null(option)) {
+    return(check_timeout(option, "The option `entrar.timeout`"))
+  }
+  variable <- Sys.getenv("ENTRAR_TIMEOUT")
+  if (!nzchar(variable)) {
+    return(default_timeout)
+  }
+  check_timeout(suppressWarnings(as.numeric(variable)), "The variable ENTRAR_TIMEOUT")
+}
+
+# A day is more than anybody waits, and keeps the arithmetic of deadlines safe.
+check_timeout <- function(seconds, name) {
+  good <- is.numeric(seconds) &&
+    length(seconds) == 1 &&
+    !is.na(seconds) &&
+    seconds > 0 &&
+    seconds <= 86400
+  if (!good) {
+    stop(name, " must be one number of seconds, above 0 and at most 86400.", call. = FALSE)
+  }
+  as.numeric(seconds)
+}

@@ -1,0 +1,44 @@
+# Whether there is a session, and the one kind of session that only R can reach.
+
+#' Is there a session to get Azure tokens from?
+#'
+#' `TRUE` where [getDelegatedAzureToken()] has a server to ask and a cookie to ask it with, or runs in
+#' an RStudio session of Posit Workbench, which needs neither. No token is asked for, so a `TRUE`
+#' does not promise that the server will grant one.
+#'
+#' @return `TRUE` or `FALSE`.
+#' @examples
+#' has_azure_session()
+#' @export
+has_azure_session <- function() {
+  use_ide() || has_server_session()
+}
+
+# An RStudio session without the job launcher has no server address: the IDE's own function is the
+# only way in.
+use_ide <- function() {
+  !nzchar(Sys.getenv("RS_SERVER_ADDRESS")) && !is.null(ide_function())
+}
+
+ide_function <- function() {
+  if (!"tools:rstudio" %in% search()) {
+    return(NULL)
+  }
+  get0(
+    ".rs.api.getDelegatedAzureToken",
+    envir = as.environment("tools:rstudio"),
+    mode = "function",
+    inherits = FALSE
+  )
+}
+
+# The reply has the form of `delegated_token()`'s.
+ask_ide <- function(resource) {
+  sent <- as.numeric(Sys.time())
+  token <- tryCatch(ide_function()(resource), error = identity)
+  if (inherits(token, "error")) {
+    failure <- ide_failure(enc2utf8(conditionMessage(token)))
+    return(list(token = NULL, failure = failure, interrupted = FALSE, in_clear = FALSE))
+  }
+  ide_token(as.list(token), sent)
+}

@@ -1,0 +1,50 @@
+# The token as a list that does not show its secrets.
+
+redacted <- "<REDACTED>"
+
+new_token <- function(fields, resource) {
+  structure(fields, resource = resource, class = "entrar_token")
+}
+
+#' @export
+format.entrar_token <- function(x, ...) {
+  fields <- unclass(x)
+  lines <- c(
+    resource = attr(x, "resource"),
+    expires = format_expiry(fields[["expires_at"]]),
+    scope = fields[["scope"]],
+    access_token = redacted,
+    id_token = if (!is.null(fields[["id_token"]])) redacted
+  )
+  lines <- lines[!is.na(lines)]
+  c("<entrar_token>", paste0(format(paste0(names(lines), ":")), " ", lines))
+}
+
+#' @export
+print.entrar_token <- function(x, ...) {
+  writeLines(format(x, ...))
+  invisible(x)
+}
+
+#' @export
+#' @importFrom utils str
+str.entrar_token <- function(object, ...) {
+  fields <- lapply(unclass(object), identity)
+  for (secret in intersect(c("access_token", "id_token"), names(fields))) {
+    fields[[secret]] <- redacted
+  }
+  cat("entrar_token, ")
+  str(fields, ...)
+}
+
+format_expiry <- function(expires_at) {
+  if (is.null(expires_at) || is.na(expires_at)) {
+    return("not known")
+  }
+  minutes <- (expires_at - as.numeric(Sys.time())) / 60
+  when <- format(as.POSIXct(expires_at, origin = "1970-01-01"), "%Y-%m-%d %H:%M:%S %Z")
+  if (minutes <= 0) {
+    return(sprintf("%s (has expired)", when))
+  }
+  sprintf("%s (in %.0f minutes)", when, minutes)
+}

@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use entrar_client::env::Env;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::demo;
+
+/// The variable that says how much is logged.
+const LOG: &str = "ENTRAR_LOG";
+
+/// Delegated Microsoft Entra ID tokens for the sessions of a person
+///
+/// A broker holds a person's refresh token and exchanges it for access tokens. Sessions ask it as they ask Posit
+/// Workbench, with entrar, rstudioapi or posit-sdk.
+#[derive(Debug, Parser)]
+#[command(name = "entrar", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(Demo),
+}
+
+/// Run a command as if it ran in Posit Workbench, without a tenant or a network
+///
+/// Starts a made-up tenant and a broker on this machine, signs in a made-up person, and runs COMMAND in a session of
+/// theirs, which lasts for 24 hours. Tokens from it are worth something only to the tenant's own two resources, whose
+/// addresses COMMAND finds in its environment:
+///
+///   $ENTRAR_DEMO_GRAPH/v1.0/me     Microsoft Graph: the person
+///   $ENTRAR_DEMO_BLOB?comp=list    Azure Storage: the containers of an account
+///
+/// Exits with COMMAND's own code: 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be
+/// run. Everything else that goes wrong is 1.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, after_help = DEMO_EXAMPLES)]
+struct Demo {
+    /// The broker's address; only this machine's own are allowed [default: any free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
+    listen: Option<SocketAddr>,
+    /// How long access tokens live
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 3599,
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    token_lifetime: u32,
+    /// The command to run, with its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  entrar demo -- R
+  entrar demo -- Rscript -e 'entrar::getDelegatedAzureToken(\"https://storage.azure.com\")'
+  ENTRAR_LOG=info entrar demo --token-lifetime 60 -- python session.py
+
+ENTRAR_LOG says how much is logged to stderr: off, error, warn (the default), info (a line an exchange), debug, trace.";
+
+/// Runs the command that this process was started as; the result is its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // It is help or a usage error; if even that cannot be written there is nobody to tell.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let env = Env::process();
+    let level = match log_level(env.var(LOG).as_deref()) {
+        Ok(level) => level,
+        Err(what) => return fail(&what, 2),
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let Command::Demo(demo) = cli.command;
+    let options = demo::Options {
+        listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
+        token_lifetime: demo.token_lifetime,
+        command: demo.command,
+    };
+    match demo::run(env, options) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
+}
+
+fn fail(what: &str, code: u8) -> ExitCode {
+    eprintln!("entrar: {what}");
+    ExitCode::from(code)
+}
+
+fn log_level(text: Option<&str>) -> Result<LevelFilter, String> {
+    let Some(text) = text else {
+        return Ok(LevelFilter::WARN);
+    };
+    text.parse()
+        .map_err(|_| format!("{LOG} is none of off, error, warn, info, debug, trace"))
+}
+
+/// Whoever can reach the broker can try cookies on it, and nothing but the loopback keeps them from being read.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "it is not an IP address and a port, such as 127.0.0.1:8787".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("other machines could reach it; use 127.0.0.1 or [::1]".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_loopback_addresses_may_be_listened_at() {
+        for text in ["127.0.0.1:8787", "127.1.2.3:0", "[::1]:80"] {
+            assert_eq!(loopback(text).unwrap().to_string(), text);
+        }
+        for text in ["0.0.0.0:80", "[::]:80", "192.168.0.1:80"] {
+            assert!(
+                loopback(text).unwrap_err().contains("other machines"),
+                "{text}"
+            );
+        }
+        for text in ["", "8787", "127.0.0.1", "example.com:80"] {
+            assert!(loopback(text).unwrap_err().contains("such as"), "{text}");
+        }
+    }
+
+    #[test]
+    fn warnings_are_logged_unless_the_variable_says_otherwise() {
+        assert_eq!(log_level(None), Ok(LevelFilter::WARN));
+        assert_eq!(log_level(Some("info")), Ok(LevelFilter::INFO));
+        assert_eq!(log_level(Some("OFF")), Ok(LevelFilter::OFF));
+        assert!(log_level(Some("loud")).unwrap_err().contains("ENTRAR_LOG"));
+    }
+}

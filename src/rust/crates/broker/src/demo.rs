@@ -1,0 +1,257 @@
+//! `entrar demo`: a made-up tenant, a broker in front of it, and a command in a session of a made-up person.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use entra_emulator::{BLOB_ACCOUNT, Emulator, Person, Tenant};
+use entrar_client::env::Env;
+use entrar_client::session::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::command::{Signals, exit_code};
+use crate::entra::{DEADLINE, Entra, Registration};
+use crate::exchange::Exchanges;
+use crate::rpc::{Broker, app};
+use crate::session::CookieKey;
+
+/// How long the session lasts, in seconds: 24 hours.
+const SESSION_LIFETIME: i64 = 24 * 60 * 60;
+/// How long the last replies may take to go out once their exchanges are over.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+/// Variables that list the hosts no proxy stands before.
+const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// What to demonstrate.
+pub(crate) struct Options {
+    /// Where the broker listens; port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// How long access tokens live, in seconds.
+    pub(crate) token_lifetime: u32,
+    /// The command to run, and its arguments.
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Why there is no demonstration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the broker cannot listen at {0}: {why}", why = reason(.1))]
+    Listen(SocketAddr, io::Error),
+    #[error("the tenant cannot be set up: {0}")]
+    Tenant(#[from] entra_emulator::Error),
+    #[error("the tenant cannot be served: {0}")]
+    Emulator(io::Error),
+    #[error("{0}")]
+    Entra(#[from] entrar_client::error::Error),
+    #[error("no random bytes for the key of cookies: {0}")]
+    Randomness(#[from] getrandom::Error),
+    #[error("the session's directory cannot be set up in {dir}: {0}", dir = .1.display())]
+    RuntimeDirectory(io::Error, PathBuf),
+    #[error("{}: command not found", .0.display())]
+    NotFound(OsString),
+    #[error("{command}: cannot be run: {why}", command = .0.display(), why = reason(.1))]
+    NotExecutable(OsString, io::Error),
+    #[error("the operating system refuses a runtime, a socket or signals: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Error {
+    /// The exit code, as shells have it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 127,
+            Self::NotExecutable(..) => 126,
+            _ => 1,
+        }
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there; choose another port".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Runs the command in its session; the result is its exit code. Nothing is left behind, unless this process is killed
+/// (`SIGKILL`).
+pub(crate) fn run(env: Env, options: Options) -> Result<u8, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(demonstrate(env, options))
+}
+
+async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
+    let mut signals = Signals::catch()?;
+    let in_use = |error| Error::Listen(options.listen, error);
+    let listener = TcpListener::bind(options.listen).await.map_err(in_use)?;
+    let address = format!("http://{}", listener.local_addr()?);
+
+    let person = Person::default();
+    let tenant = Arc::new(Tenant::new(entra_emulator::Options {
+        token_lifetime: options.token_lifetime,
+        ..entra_emulator::Options::default()
+    })?);
+    let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into())
+        .map_err(Error::Emulator)?;
+    let exchanges = exchanges(&env, &emulator, &person)?;
+    let cookie_key = CookieKey::generate()?;
+    #[allow(clippy::cast_possible_truncation, reason = "a clock's seconds")]
+    let expires_at = env.now() as i64 + SESSION_LIFETIME;
+    let cookie = cookie_key.mint(&person.user_principal_name, expires_at);
+    let directory = runtime_directory(&env, &cookie)?;
+    let server = Server::start(
+        listener,
+        Broker {
+            env: env.clone(),
+            cookie_key,
+            exchanges: exchanges.clone(),
+        },
+    );
+
+    let mut command = command(&options.command);
+    command
+        .env("POSIT_PRODUCT", "WORKBENCH")
+        .env(ADDRESS, address)
+        .env(RUNTIME_DIRECTORY, directory.path())
+        .env(COOKIE, cookie.expose_secret())
+        // It would be the version of a Workbench around this one.
+        .env_remove(VERSION);
+    add_resources(&mut command, &env, emulator.url());
+    let status = match command.spawn() {
+        Ok(mut command) => signals.wait_for(&mut command).await?,
+        Err(error) => return Err(not_run(options.command, error)),
+    };
+    exchanges.finish().await;
+    server.stop().await;
+    Ok(exit_code(status))
+}
+
+/// A broker's exchanges with this tenant, with one person signed in.
+fn exchanges(env: &Env, emulator: &Emulator, person: &Person) -> Result<Exchanges, Error> {
+    let tenant = emulator.tenant();
+    let registration = Registration {
+        authority: emulator.authority(),
+        client_id: tenant.client_id().to_owned(),
+        client_secret: None,
+    };
+    let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE)?);
+    exchanges.sign_in(&person.user_principal_name, tenant.sign_in(person)?);
+    Ok(exchanges)
+}
+
+/// A fresh directory that only its owner enters, with the cookie in a file that only its owner reads. Dropping it
+/// removes both. A server would write the file anew whenever the cookie changes; this session's never does.
+fn runtime_directory(env: &Env, cookie: &SecretString) -> Result<TempDir, Error> {
+    let temporary = std::env::temp_dir();
+    let parent = env.var("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // It may name a directory that was never made, as in a container or after `su`.
+    let parent = parent.filter(|parent| parent.is_dir()).unwrap_or(temporary);
+    let failed = |error| Error::RuntimeDirectory(error, parent.clone());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("entrar-demo-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let directory = builder.tempdir_in(&parent).map_err(failed)?;
+    write_private(&directory.path().join(COOKIE_FILE), cookie).map_err(failed)?;
+    Ok(directory)
+}
+
+fn write_private(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)?
+        .write_all(secret.expose_secret().as_bytes())
+}
+
+fn command(words: &[OsString]) -> Command {
+    // clap lets no empty command through; an empty name is not found.
+    let mut command = Command::new(words.first().unwrap_or(&OsString::new()));
+    command.args(words.iter().skip(1));
+    command
+}
+
+/// Where the tenant's resources are, and that no proxy stands before them.
+fn add_resources(command: &mut Command, env: &Env, url: &str) {
+    command
+        .env("ENTRAR_DEMO_GRAPH", url)
+        .env("ENTRAR_DEMO_BLOB", format!("{url}/{BLOB_ACCOUNT}"));
+    for name in NO_PROXY {
+        command.env(name, no_proxy(env));
+    }
+}
+
+fn not_run(words: Vec<OsString>, error: io::Error) -> Error {
+    let program = words.into_iter().next().unwrap_or_default();
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound(program),
+        _ => Error::NotExecutable(program, error),
+    }
+}
+
+/// The hosts that the environment excepts from its proxy, and the loopback, for the clients that do not except it by
+/// themselves.
+fn no_proxy(env: &Env) -> String {
+    let loopback = "127.0.0.1,::1,localhost";
+    match NO_PROXY.iter().find_map(|name| env.var(name)) {
+        Some(hosts) => format!("{hosts},{loopback}"),
+        None => loopback.to_owned(),
+    }
+}
+
+/// The broker on its socket.
+struct Server {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    fn start(listener: TcpListener, broker: Broker) -> Self {
+        let listener = listener.tap_io(|stream| {
+            // Replies are small and whole: waiting to fill a packet would only delay them.
+            let _ = stream.set_nodelay(true);
+        });
+        let (stop, stopped) = oneshot::channel();
+        let server = axum::serve(listener, app(Arc::new(broker)))
+            .with_graceful_shutdown(async move { stopped.await.unwrap_or_default() });
+        let task = tokio::spawn(server.into_future());
+        Self { stop, task }
+    }
+
+    /// Takes no more requests and lets the last replies out; a connection that says nothing holds nothing up.
+    async fn stop(self) {
+        drop(self.stop);
+        let _ = timeout(LAST_REPLIES, self.task).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_added_to_what_no_proxy_stands_before() {
+        let no_proxy = |variables| no_proxy(&Env::fixed(variables, 0.0));
+        assert_eq!(no_proxy(&[]), "127.0.0.1,::1,localhost");
+        assert_eq!(
+            no_proxy(&[("NO_PROXY", "a,b")]),
+            "a,b,127.0.0.1,::1,localhost"
+        );
+    }
+}

@@ -1,0 +1,539 @@
+//! The tenant's token endpoint: a refresh token and a resource in, an access token or an OAuth error out.
+
+use std::time::Duration;
+
+use axum::http::header::CONTENT_TYPE;
+use entrar_client::env::Env;
+use entrar_client::error::{Error, Kind};
+use entrar_client::http::{Failure, Http, Reply, Settings, send};
+use entrar_client::oauth;
+use entrar_client::resource::Resource;
+use entrar_client::session::Address;
+use entrar_client::token::Token;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout_at};
+use url::form_urlencoded::Serializer;
+
+/// How long an exchange may take, connections and retries included. It is shorter than the 30 seconds that a client
+/// waits, so that the client gets an answer which says what happened.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Attempts after the first one, for faults that pass.
+const RETRIES: u32 = 2;
+/// The wait before the first retry; it doubles for the next.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// How long to wait, in seconds, where Entra throttles without saying for how long. A choice of ours: coming back too
+/// early prolongs the throttling.
+const USUAL_WAIT: f64 = 60.0;
+/// "Loop detected": throttling that comes as `invalid_grant`.
+const LOOP_DETECTED: i32 = 50_196;
+
+/// The app's registration with its tenant.
+#[derive(Debug)]
+pub struct Registration {
+    /// The tenant's address, for example `https://login.microsoftonline.com/TENANT`.
+    pub authority: String,
+    /// The app's id.
+    pub client_id: String,
+    /// The app's secret; a public client has none and sends none.
+    pub client_secret: Option<SecretString>,
+}
+
+/// A client of one tenant's token endpoint.
+pub struct Entra {
+    http: Http,
+    env: Env,
+    token_endpoint: Address,
+    registration: Registration,
+    deadline: Duration,
+}
+
+/// What the token endpoint granted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The secret itself.
+    pub access_token: SecretString,
+    /// How to present it, as a rule `Bearer`.
+    pub token_type: String,
+    /// The permissions it carries, separated by spaces.
+    pub scope: Option<String>,
+    /// The person's identity as a signed JSON Web Token, where the tenant sends one.
+    pub id_token: Option<SecretString>,
+    /// Seconds from [`Granted::sent`] to its expiry, if anything in the reply tells.
+    pub expires_in: Option<i64>,
+    /// Seconds from [`Granted::sent`] to the end of the grace that Entra gives while it is out of order.
+    pub ext_expires_in: Option<i64>,
+    /// The refresh token to use from now on, if there is a new one.
+    pub refresh_token: Option<SecretString>,
+    /// When the request left.
+    pub sent: Instant,
+}
+
+/// An OAuth error object: Entra's own, or one of ours that says why there is none.
+#[derive(Clone, Debug)]
+pub struct Refusal(Map<String, Value>);
+
+impl Refusal {
+    /// An error of ours: OAuth's name for it, and what happened. No secret may be in it.
+    #[must_use]
+    pub fn new(error: &str, description: impl Into<String>) -> Self {
+        let fields = [
+            ("error", error.to_owned()),
+            ("error_description", description.into()),
+        ];
+        Self(
+            fields
+                .map(|(name, text)| (name.to_owned(), text.into()))
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// The object as it goes into a reply.
+    #[must_use]
+    pub fn object(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// What it means for the person, and what else is known.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        oauth::error_from_object(&self.0, None)
+    }
+}
+
+/// A refusal, and whether the same request may do better.
+struct Failed {
+    refusal: Refusal,
+    passes: bool,
+    /// Seconds that the token endpoint asks to wait.
+    retry_after: Option<f64>,
+}
+
+impl Failed {
+    fn finally(error: &str, description: String) -> Self {
+        Self {
+            refusal: Refusal::new(error, description),
+            passes: false,
+            retry_after: None,
+        }
+    }
+}
+
+impl Entra {
+    /// A client for this registration; `deadline` is that of one exchange, as a rule [`DEADLINE`].
+    ///
+    /// # Errors
+    /// If the authority is no http(s) address, or the CA bundle or proxy that the environment names cannot be used.
+    pub fn new(env: Env, registration: Registration, deadline: Duration) -> Result<Self, Error> {
+        let authority = Address::parse(&registration.authority).map_err(|error| {
+            Error::new(
+                error.kind(),
+                "the tenant's authority is not an http(s) address",
+            )
+        })?;
+        let token_endpoint = Address::parse(authority.join("oauth2/v2.0/token").as_str())?;
+        Ok(Self {
+            http: Http::new(Settings::new(&env, token_endpoint.url()))?,
+            env,
+            token_endpoint,
+            registration,
+            deadline,
+        })
+    }
+
+    /// How long one exchange may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Exchanges a refresh token for an access token. Faults that pass are tried at most twice more.
+    ///
+    /// # Errors
+    /// Entra's error object, unchanged but for `retry_after` (whole seconds) where it throttles; or one of ours:
+    /// `temporarily_unavailable` if the token endpoint cannot be reached, is too slow or is out of order,
+    /// `server_error` if its reply makes no sense.
+    pub async fn exchange(
+        &self,
+        refresh_token: &SecretString,
+        resource: &Resource,
+    ) -> Result<Granted, Refusal> {
+        let deadline = Instant::now() + self.deadline;
+        let attempts = self.attempts(refresh_token, resource, deadline);
+        match timeout_at(deadline, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    /// The answer to whoever has waited until the deadline.
+    #[must_use]
+    pub fn too_slow(&self) -> Refusal {
+        let description = format!(
+            "{} gave no answer within {} seconds",
+            self.token_endpoint,
+            self.deadline.as_secs_f64()
+        );
+        Refusal::new("temporarily_unavailable", description)
+    }
+
+    async fn attempts(
+        &self,
+        refresh_token: &SecretString,
+        resource: &Resource,
+        deadline: Instant,
+    ) -> Result<Granted, Refusal> {
+        let mut retries = 0;
+        loop {
+            let failed = match self.attempt(refresh_token, resource).await {
+                Ok(granted) => return Ok(granted),
+                Err(failed) => failed,
+            };
+            let wait = wait_before(retries, failed.retry_after);
+            if !failed.passes || retries == RETRIES || Instant::now() + wait >= deadline {
+                return Err(failed.refusal);
+            }
+            retries += 1;
+            sleep(wait).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        refresh_token: &SecretString,
+        resource: &Resource,
+    ) -> Result<Granted, Failed> {
+        let request = self
+            .http
+            .client()
+            .post(self.token_endpoint.url().clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(self.form(refresh_token, resource));
+        let (sent, now) = (Instant::now(), self.env.now());
+        let reply = send(request, &self.token_endpoint.to_string(), now)
+            .await
+            .map_err(no_reply)?;
+        self.read(&reply, sent, now)
+    }
+
+    /// `offline_access` asks for a new refresh token, which is how a session outlives the first one.
+    fn form(&self, refresh_token: &SecretString, resource: &Resource) -> String {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("client_id", &self.registration.client_id)
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", refresh_token.expose_secret())
+            .append_pair("scope", &format!("{resource}/.default offline_access"));
+        if let Some(client_secret) = &self.registration.client_secret {
+            form.append_pair("client_secret", client_secret.expose_secret());
+        }
+        form.finish()
+    }
+
+    /// The reply to a request that left at `sent`, which is `now` in Unix seconds.
+    fn read(&self, reply: &Reply, sent: Instant, now: f64) -> Result<Granted, Failed> {
+        let server = &self.token_endpoint;
+        let status = reply.status;
+        match serde_json::from_str(&reply.body) {
+            Ok(Value::Object(object)) if object.get("error").is_some_and(Value::is_string) => {
+                Err(refused(object, reply))
+            }
+            Ok(Value::Object(object)) if status < 400 => {
+                granted(&object, sent, now).map_err(|what| {
+                    let description =
+                        format!("the reply from {server} holds no usable token: {what}");
+                    Failed::finally("server_error", description)
+                })
+            }
+            _ if status == 429 => {
+                let description =
+                    format!("{server} takes no more requests for now (HTTP status 429)");
+                let refusal = Refusal::new("temporarily_unavailable", description);
+                Err(refused(refusal.0, reply))
+            }
+            _ if status >= 500 => {
+                let description = format!("{server} is out of order (HTTP status {status})");
+                let refusal = Refusal::new("temporarily_unavailable", description);
+                Err(refused(refusal.0, reply))
+            }
+            _ => {
+                let description = format!(
+                    "the reply from {server} is not one of a token endpoint (HTTP status {status})"
+                );
+                Err(Failed::finally("server_error", description))
+            }
+        }
+    }
+}
+
+fn no_reply(failure: Failure) -> Failed {
+    let error = match failure.error.kind() {
+        Kind::BadReply => "server_error",
+        _ => "temporarily_unavailable",
+    };
+    Failed {
+        passes: failure.connection_broke,
+        ..Failed::finally(error, failure.error.message().to_owned())
+    }
+}
+
+/// A refusal from this error object. Only throttling gets a `retry_after`: beside anything else, a client would take it
+/// for throttling.
+fn refused(mut object: Map<String, Value>, reply: &Reply) -> Failed {
+    let error = oauth::error_from_object(&object, None);
+    let throttled = reply.status == 429 || error.details().aadsts.contains(&LOOP_DETECTED);
+    if throttled {
+        let wait = reply.retry_after.unwrap_or(USUAL_WAIT);
+        #[allow(clippy::cast_possible_truncation, reason = "at most a week")]
+        object
+            .entry("retry_after")
+            .or_insert((wait.ceil() as i64).into());
+    }
+    Failed {
+        refusal: Refusal(object),
+        passes: error.kind() == Kind::Unavailable && !throttled,
+        retry_after: reply.retry_after,
+    }
+}
+
+/// The token in a reply. Its expiry is counted from the whole second before `now`, so that a lifetime comes out as the
+/// number that went in.
+fn granted(object: &Map<String, Value>, sent: Instant, now: f64) -> Result<Granted, String> {
+    let now = now.floor();
+    let token = Token::from_reply(object, now)?;
+    let refresh_token = object.get("refresh_token").and_then(Value::as_str);
+    #[allow(clippy::cast_possible_truncation, reason = "a clock's seconds")]
+    let lifetime = |expires_at: i64| (expires_at - now as i64).max(0);
+    Ok(Granted {
+        access_token: token.access_token,
+        token_type: token.token_type,
+        scope: token.scope,
+        id_token: token.id_token,
+        expires_in: token.expires_at.map(lifetime),
+        ext_expires_in: object.get("ext_expires_in").and_then(whole_seconds),
+        refresh_token: refresh_token
+            .filter(|text| !text.is_empty())
+            .map(SecretString::from),
+        sent,
+    })
+}
+
+/// A number of seconds, which version 1 of the endpoint writes as a string.
+fn whole_seconds(value: &Value) -> Option<i64> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "bounded by the range")]
+    (0.0..1e9).contains(&seconds).then_some(seconds as i64)
+}
+
+/// What the token endpoint asks for, else a doubling wait; up to half as long again, so that many exchanges that failed
+/// together do not come back together.
+fn wait_before(retry: u32, asked: Option<f64>) -> Duration {
+    let backoff = FIRST_WAIT * 2_u32.saturating_pow(retry);
+    // Without random bytes the wait is merely not spread.
+    let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX) / 2.0;
+    asked.map_or(backoff, Duration::from_secs_f64) + backoff.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: f64 = 1_795_392_000.75;
+
+    fn entra(client_secret: Option<&str>) -> Entra {
+        let registration = Registration {
+            authority: "http://127.0.0.1:1/tenant/".to_owned(),
+            client_id: "the app".to_owned(),
+            client_secret: client_secret.map(SecretString::from),
+        };
+        Entra::new(Env::fixed(&[], NOW), registration, DEADLINE).unwrap()
+    }
+
+    fn read(status: u16, retry_after: Option<f64>, body: &str) -> Result<Granted, Failed> {
+        let reply = Reply {
+            status,
+            retry_after,
+            is_plain_text: false,
+            body: body.to_owned(),
+        };
+        entra(None).read(&reply, Instant::now(), NOW)
+    }
+
+    fn failed(status: u16, retry_after: Option<f64>, body: &str) -> Failed {
+        read(status, retry_after, body).err().unwrap()
+    }
+
+    #[test]
+    fn the_form_has_what_the_endpoint_wants_and_a_secret_only_if_there_is_one() {
+        let resource = Resource::parse("https://database.windows.net/").unwrap();
+        let form = |secret| entra(secret).form(&"a+b&c".into(), &resource);
+        let public = "client_id=the+app&grant_type=refresh_token&refresh_token=a%2Bb%26c\
+                      &scope=https%3A%2F%2Fdatabase.windows.net%2F%2F.default+offline_access";
+        assert_eq!(form(None), public);
+        assert_eq!(form(Some("s=1")), format!("{public}&client_secret=s%3D1"));
+    }
+
+    #[test]
+    fn the_token_endpoint_lies_below_the_authority() {
+        let endpoint = entra(None).token_endpoint;
+        assert_eq!(
+            endpoint.url().as_str(),
+            "http://127.0.0.1:1/tenant/oauth2/v2.0/token"
+        );
+    }
+
+    #[test]
+    fn a_version_2_reply_is_read_whole() {
+        let body = json!({
+            "token_type": "Bearer", "scope": "s", "expires_in": 3599, "ext_expires_in": 7199,
+            "access_token": "a", "refresh_token": "r", "id_token": "i", "refresh_in": 1800
+        });
+        let granted = read(200, None, &body.to_string()).ok().unwrap();
+        assert_eq!(granted.access_token.expose_secret(), "a");
+        assert_eq!(granted.refresh_token.unwrap().expose_secret(), "r");
+        assert_eq!(granted.id_token.unwrap().expose_secret(), "i");
+        assert_eq!(
+            (granted.expires_in, granted.ext_expires_in),
+            (Some(3599), Some(7199))
+        );
+        assert_eq!(
+            (granted.token_type.as_str(), granted.scope.as_deref()),
+            ("Bearer", Some("s"))
+        );
+    }
+
+    #[test]
+    fn a_version_1_reply_with_numbers_as_strings_is_read_too() {
+        for (body, expires_in) in [
+            (
+                json!({"access_token": "a", "expires_in": "3599", "ext_expires_in": "7199"}),
+                3599,
+            ),
+            (
+                json!({"access_token": "a", "expires_on": "1795395599", "ext_expires_in": 7199.5}),
+                3599,
+            ),
+        ] {
+            let granted = read(200, None, &body.to_string()).ok().unwrap();
+            assert_eq!(granted.expires_in, Some(expires_in));
+            assert_eq!(granted.ext_expires_in, Some(7199));
+        }
+    }
+
+    #[test]
+    fn an_opaque_token_without_lifetime_is_good_enough() {
+        let granted = read(
+            200,
+            None,
+            r#"{"access_token": "opaque", "ext_expires_in": []}"#,
+        );
+        let granted = granted.ok().unwrap();
+        assert_eq!((granted.expires_in, granted.ext_expires_in), (None, None));
+        assert!(granted.refresh_token.is_none());
+    }
+
+    #[test]
+    fn entras_error_object_is_kept_unchanged() {
+        let body = json!({
+            "error": "invalid_grant", "error_description": "AADSTS65001: no.\r\nTrace ID: 7",
+            "error_codes": [65001], "suberror": "consent_required", "claims": "{}", "new": [1, {}]
+        });
+        let failed = failed(400, Some(5.0), &body.to_string());
+        assert_eq!(Value::from(failed.refusal.0), body);
+        assert!(!failed.passes);
+    }
+
+    #[test]
+    fn throttling_gets_a_retry_after_and_is_not_tried_again() {
+        let loop_detected = json!({"error": "invalid_grant", "error_codes": [50196]}).to_string();
+        let transient = json!({"error": "temporarily_unavailable"}).to_string();
+        for (status, asked, body, retry_after) in [
+            (429, Some(16.2), "slow down", 17),
+            (429, None, "slow down", 60),
+            (429, Some(3.0), "{}", 3),
+            (429, Some(3.0), transient.as_str(), 3),
+            (400, None, loop_detected.as_str(), 60),
+        ] {
+            let failed = failed(status, asked, body);
+            assert_eq!(failed.refusal.0["retry_after"], retry_after, "{body}");
+            assert_eq!(failed.refusal.error().kind(), Kind::Throttled);
+            assert!(!failed.passes);
+        }
+    }
+
+    #[test]
+    fn only_what_passes_is_tried_again() {
+        for code in [90_055, 90_006, 90_024, 50_033, 90_033] {
+            let body = json!({"error": "invalid_grant", "error_codes": [code]}).to_string();
+            assert!(failed(400, None, &body).passes, "{code}");
+        }
+        for code in [700_082, 50_076, 65_001, 53_003, 500_011, 7_000_215] {
+            let body = json!({"error": "server_error", "error_codes": [code]}).to_string();
+            assert!(!failed(500, None, &body).passes, "{code}");
+        }
+        assert!(failed(503, None, "<html>").passes);
+        assert!(!failed(404, None, "<html>").passes);
+        assert!(!failed(200, None, "<html>").passes);
+    }
+
+    #[test]
+    fn a_reply_that_makes_no_sense_is_described_without_its_body() {
+        for (status, body, description) in [
+            (
+                200,
+                "canary",
+                "is not one of a token endpoint (HTTP status 200)",
+            ),
+            (
+                200,
+                "[\"canary\"]",
+                "is not one of a token endpoint (HTTP status 200)",
+            ),
+            (
+                404,
+                "{\"canary\": 1}",
+                "is not one of a token endpoint (HTTP status 404)",
+            ),
+            (
+                200,
+                "{\"token\": \"canary\"}",
+                "holds no usable token: it has no access_token",
+            ),
+            (
+                200,
+                "{\"access_token\": \"canary\", \"expires_in\": -1}",
+                "holds no usable token: its expires_in is negative",
+            ),
+        ] {
+            let object = failed(status, None, body).refusal.0;
+            assert_eq!(object["error"], "server_error");
+            assert_eq!(
+                object["error_description"],
+                format!("the reply from http://127.0.0.1:1/tenant/oauth2/v2.0/token {description}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_wait_grows_is_spread_and_honours_what_was_asked() {
+        for (retry, asked, least) in [(0, None, 200), (1, None, 400), (0, Some(3.0), 3_000)] {
+            let wait = wait_before(retry, asked).as_millis();
+            assert!((least..=least + 300).contains(&wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", entra(Some("canary")).registration);
+        assert!(!shown.contains("canary"), "{shown}");
+        let body = r#"{"access_token": "canary", "refresh_token": "canary", "id_token": "canary"}"#;
+        let shown = format!("{:?}", read(200, None, body).ok().unwrap());
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,326 @@
+//! `entrar demo`, as a process.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Far more than a demonstration takes on a busy machine.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A place of its own for runtime directories, and the command line up to `--`.
+struct Demo {
+    runtime: TempDir,
+    options: Vec<String>,
+}
+
+impl Demo {
+    fn new(options: &[&str]) -> Self {
+        Self {
+            runtime: tempfile::tempdir().unwrap(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entrar"));
+        command
+            .arg("demo")
+            .args(&self.options)
+            .arg("--")
+            .args(words)
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
+            .env("RSTUDIO_VERSION", "2020.1.0")
+            .env("http_proxy", "http://127.0.0.1:1")
+            .env_remove("ENTRAR_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // No terminal's foreground, wherever the tests run.
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, words: &[&str]) -> Output {
+        let child = self.command(words).spawn().unwrap();
+        timeout(LONGEST, child.wait_with_output())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn shell(&self, script: &str) -> Output {
+        self.run(&["sh", "-c", script]).await
+    }
+
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.runtime.path()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn the_command_runs_in_a_workbench_session() {
+    let demo = Demo::new(&[]);
+    let variables = "$POSIT_PRODUCT
+$RS_SERVER_ADDRESS
+$PWB_SESSION_RUNTIME_DIR
+$RS_SESSION_RPC_COOKIE
+$ENTRAR_DEMO_GRAPH
+$ENTRAR_DEMO_BLOB
+${RSTUDIO_VERSION-unset}
+$no_proxy";
+    let script = format!("echo \"{variables}\"; cat \"$PWB_SESSION_RUNTIME_DIR/rpc_cookie\"");
+    let output = demo.shell(&script).await;
+    assert_eq!(stderr(&output), "");
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    let [
+        product,
+        server,
+        directory,
+        cookie,
+        graph,
+        blob,
+        version,
+        no_proxy,
+        file,
+    ] = lines[..]
+    else {
+        panic!("{text}");
+    };
+    assert_eq!(product, "WORKBENCH");
+    assert!(server.starts_with("http://127.0.0.1:"), "{server}");
+    assert!(
+        Path::new(directory).starts_with(demo.runtime.path()),
+        "{directory}"
+    );
+    assert!(cookie.starts_with("ada%40example.com|"), "{cookie}");
+    assert_eq!(cookie, file);
+    assert!(
+        graph.starts_with("http://127.0.0.1:") && graph != server,
+        "{graph}"
+    );
+    assert_eq!(blob, format!("{graph}/demostorage"));
+    assert_eq!(version, "unset");
+    assert!(no_proxy.ends_with("127.0.0.1,::1,localhost"), "{no_proxy}");
+}
+
+#[tokio::test]
+async fn the_session_gets_tokens_that_its_resources_accept() {
+    let demo = Demo::new(&["--token-lifetime", "77"]);
+    let mut command = demo.command(&[
+        "sh",
+        "-c",
+        "echo \"$RS_SERVER_ADDRESS\"; echo \"$RS_SESSION_RPC_COOKIE\"; echo \"$ENTRAR_DEMO_GRAPH\"; read -r _",
+    ]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = async || lines.next_line().await.unwrap().unwrap();
+    let variables = [
+        ("RS_SERVER_ADDRESS", &*line().await),
+        ("RS_SESSION_RPC_COOKIE", &*line().await),
+    ];
+    let graph = line().await;
+
+    let (token, me) = timeout(LONGEST, async {
+        use entrar_client::{env::Env, http, resource::Resource, rpc, session::Session};
+        use secrecy::ExposeSecret;
+        let env = Env::fixed(&variables, 1_000.0);
+        let session = Session::discover(&env).unwrap();
+        let settings = http::Settings::new(&env, session.address().url());
+        let http = http::Http::new(settings).ok().unwrap();
+        let resource = Resource::parse("https://graph.microsoft.com").unwrap();
+        let token = rpc::delegated_token(&http, &env, &session, &resource, LONGEST)
+            .await
+            .unwrap();
+        let bearer = format!("Bearer {}", token.access_token.expose_secret());
+        let request = http
+            .client()
+            .get(format!("{graph}/v1.0/me"))
+            .header("authorization", bearer);
+        let me = http::send(request, "graph", 0.0).await.ok().unwrap();
+        (token, me)
+    })
+    .await
+    .unwrap();
+    assert_eq!(token.expires_at, Some(1_077));
+    assert_eq!(me.status, 200);
+    assert!(
+        me.body
+            .contains("\"userPrincipalName\":\"ada@example.com\""),
+        "{}",
+        me.body
+    );
+
+    drop(child.stdin.take());
+    timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_exit_code_is_the_commands() {
+    let demo = Demo::new(&[]);
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("kill -9 $$", 137),
+        ("kill -15 $$", 143),
+    ] {
+        assert_eq!(
+            demo.shell(script).await.status.code(),
+            Some(code),
+            "{script}"
+        );
+    }
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_run_is_named() {
+    let demo = Demo::new(&[]);
+    let output = demo.run(&["no-such-command-here"]).await;
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(
+        stderr(&output),
+        "entrar: no-such-command-here: command not found\n"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let plain = directory.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    let plain = plain.to_str().unwrap();
+    let output = demo.run(&[plain]).await;
+    assert_eq!(output.status.code(), Some(126));
+    let expected = format!("entrar: {plain}: cannot be run: permission denied\n");
+    assert_eq!(stderr(&output), expected);
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn only_the_owner_gets_at_the_cookie() {
+    let demo = Demo::new(&[]);
+    let mut command = demo.command(&["sh", "-c", "echo ready; read -r _"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    timeout(LONGEST, output.next_line()).await.unwrap().unwrap();
+    let directory = demo.leftovers().remove(0);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&directory), 0o700);
+    assert_eq!(mode(&directory.join("rpc_cookie")), 0o600);
+    drop(child.stdin.take());
+    timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+/// A command that says what it gets, and ends at once.
+const TRAPS: &str = "for s in INT TERM HUP; do trap \"echo got $s; exit 9\" $s; done; \
+                     echo ready; while :; do sleep 0.02; done";
+
+async fn signalled(demo: &Demo, script: &str, signal: Signal) -> (Option<i32>, String) {
+    let mut child: Child = demo.command(&["sh", "-c", script]).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    timeout(LONGEST, output.read_line(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    timeout(LONGEST, output.read_to_string(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    (status.code(), text)
+}
+
+#[tokio::test]
+async fn signals_go_on_to_the_command_and_nothing_is_left_behind() {
+    let demo = Demo::new(&[]);
+    for (signal, name) in [
+        (Signal::INT, "INT"),
+        (Signal::TERM, "TERM"),
+        (Signal::HUP, "HUP"),
+    ] {
+        let (code, text) = signalled(&demo, TRAPS, signal).await;
+        assert_eq!((code, text), (Some(9), format!("ready\ngot {name}\n")));
+    }
+    let (code, _) = signalled(&demo, "echo ready; exec sleep 60", Signal::TERM).await;
+    assert_eq!(code, Some(143));
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_to_be() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Demo::new(&["--listen", &address]).shell("echo ran").await;
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(1), "")
+    );
+    let expected = format!(
+        "entrar: the broker cannot listen at {address}: another process listens there; choose another port\n"
+    );
+    assert_eq!(stderr(&output), expected);
+}
+
+#[tokio::test]
+async fn an_address_that_others_could_reach_is_refused() {
+    let output = Demo::new(&["--listen", "0.0.0.0:0"])
+        .shell("echo ran")
+        .await;
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(2), "")
+    );
+    assert!(stderr(&output).contains("other machines could reach it"));
+}
+
+#[tokio::test]
+async fn the_log_is_silent_unless_asked_for() {
+    let demo = Demo::new(&[]);
+    let unknown = demo
+        .command(&["true"])
+        .env("ENTRAR_LOG", "loud")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("ENTRAR_LOG is none of"));
+    let quiet = demo.run(&["true"]).await;
+    assert_eq!(
+        (stdout(&quiet), stderr(&quiet)),
+        (String::new(), String::new())
+    );
+}
+
+#[tokio::test]
+async fn without_a_command_there_is_help() {
+    let output = Command::new(env!("CARGO_BIN_EXE_entrar"))
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Usage: entrar <COMMAND>"));
+    let version = Command::new(env!("CARGO_BIN_EXE_entrar"))
+        .arg("--version")
+        .output();
+    let expected = format!("entrar {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout(&version.await.unwrap()), expected);
+}

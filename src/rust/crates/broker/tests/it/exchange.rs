@@ -1,0 +1,213 @@
+//! Exchanges: one at a time for a person, shared by equal calls, and none lost.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use entra_emulator::{Options, Person};
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::{Endpoint, LONG, STORAGE, Session, USER, grant};
+
+/// Resources that every emulated tenant knows; a slash at the end makes another one.
+const RESOURCES: [&str; 8] = [
+    "https://storage.azure.com",
+    "https://vault.azure.net",
+    "https://database.windows.net",
+    "https://management.azure.com",
+    "https://graph.microsoft.com",
+    "499b84ac-1321-427f-aa17-267ca6975798",
+    "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+    "https://cognitiveservices.azure.com",
+];
+
+fn access_token(body: &Value) -> String {
+    assert_eq!(body["result"], true, "{body}");
+    body["token"]["access_token"].as_str().unwrap().to_owned()
+}
+
+/// An endpoint that grants nothing until it is opened.
+async fn gated() -> (Endpoint, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let watched = Arc::clone(&gate);
+    let endpoint = Endpoint::start(move |number| {
+        let gate = Arc::clone(&watched);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            grant(number)
+        }
+    })
+    .await;
+    (endpoint, gate)
+}
+
+#[tokio::test]
+async fn public_and_confidential_clients_get_tokens() {
+    for client_secret in [None, Some("s+ cr&t".into())] {
+        let options = Options {
+            client_secret,
+            ..Options::default()
+        };
+        let (session, _emulator) = Session::at_emulator(options);
+        for resource in RESOURCES {
+            access_token(&session.ask(resource).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn twenty_calls_in_a_row_outlive_refresh_tokens_that_work_once() {
+    let options = Options {
+        revoke_used_refresh_tokens: true,
+        ..Options::default()
+    };
+    let (session, _emulator) = Session::at_emulator(options);
+    let mut tokens = BTreeSet::new();
+    for _ in 0..20 {
+        tokens.insert(access_token(&session.ask(STORAGE).await));
+    }
+    assert_eq!(tokens.len(), 20, "an answer was kept");
+}
+
+#[tokio::test]
+async fn twenty_calls_at_once_outlive_refresh_tokens_that_work_once() {
+    let options = Options {
+        revoke_used_refresh_tokens: true,
+        ..Options::default()
+    };
+    let (session, _emulator) = Session::at_emulator(options);
+    // Eight with and eight without a slash, and four that join others.
+    let resources: Vec<String> = (0..20)
+        .map(|n| {
+            format!(
+                "{}{}",
+                RESOURCES[n % 8],
+                if (8..16).contains(&n) { "/" } else { "" }
+            )
+        })
+        .collect();
+    let replies = join_all(resources.iter().map(|resource| session.ask(resource))).await;
+    let tokens: BTreeSet<String> = replies.iter().map(access_token).collect();
+    assert_eq!(tokens.len(), 16);
+}
+
+#[tokio::test]
+async fn fifty_equal_calls_at_once_make_one_request() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    let calls = join_all((0..50).map(|_| session.ask(STORAGE)));
+    let (replies, ()) = tokio::join!(calls, async {
+        endpoint.has_seen(1).await;
+        gate.add_permits(50);
+    });
+    assert_eq!(endpoint.requests(), 1);
+    assert!(replies.iter().all(|body| access_token(body) == "access-0"));
+    access_token(&session.ask(STORAGE).await);
+    assert_eq!(endpoint.requests(), 2, "the next call is a new exchange");
+}
+
+#[tokio::test]
+async fn a_persons_exchanges_run_one_after_another_with_the_newest_refresh_token() {
+    let busy = Arc::new(AtomicUsize::new(0));
+    let endpoint = Endpoint::start(move |number| {
+        let busy = Arc::clone(&busy);
+        async move {
+            assert_eq!(
+                busy.fetch_add(1, Ordering::SeqCst),
+                0,
+                "two exchanges at once"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            busy.fetch_sub(1, Ordering::SeqCst);
+            grant(number)
+        }
+    })
+    .await;
+    let session = Session::at(&endpoint, LONG);
+    for body in join_all(RESOURCES.iter().map(|resource| session.ask(resource))).await {
+        access_token(&body);
+    }
+    let forms = endpoint.forms.lock().unwrap().clone();
+    for (number, form) in forms.iter().enumerate() {
+        assert!(
+            form.contains(&format!("refresh_token=refresh-{number}&")),
+            "{form}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn persons_do_not_wait_for_each_other() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    session.exchanges.sign_in("bob", "refresh-bob".into());
+    let resource = entrar_client::resource::Resource::parse(STORAGE).unwrap();
+    let bobs = session.exchanges.token("bob", resource);
+    let (one, other, ()) = tokio::join!(session.ask(STORAGE), bobs, async {
+        endpoint.has_seen(2).await;
+        gate.add_permits(2);
+    });
+    access_token(&one);
+    other.unwrap();
+}
+
+#[tokio::test]
+async fn who_joins_late_sees_a_shorter_lifetime() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    let late = async {
+        endpoint.has_seen(1).await;
+        session.ask(STORAGE).await
+    };
+    let open = async {
+        endpoint.has_seen(1).await;
+        // The late call has begun by the next turn of the runtime.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        gate.add_permits(1);
+    };
+    let (first, late, ()) = tokio::join!(session.ask(STORAGE), late, open);
+    assert_eq!(endpoint.requests(), 1);
+    let lifetimes = |body: &Value| {
+        let token = &body["token"];
+        (
+            token["expires_in"].as_i64(),
+            token["ext_expires_in"].as_i64(),
+        )
+    };
+    assert_eq!(lifetimes(&first), (Some(3599), Some(3599)));
+    assert_eq!(lifetimes(&late), (Some(3598), Some(3598)));
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_loses_no_refresh_token() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    let hasty = timeout(Duration::from_millis(50), session.ask(STORAGE)).await;
+    assert!(hasty.is_err());
+    endpoint.has_seen(1).await;
+    gate.add_permits(2);
+    session.exchanges.finish().await;
+    access_token(&session.ask(STORAGE).await);
+    let forms = endpoint.forms.lock().unwrap().clone();
+    assert!(
+        forms[1].contains("refresh_token=refresh-1&"),
+        "{}",
+        forms[1]
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_person_has_to_sign_in_and_may() {
+    let (session, emulator) = Session::at_emulator(Options::default());
+    let person = Person::default();
+    emulator.tenant().revoke(&person);
+    assert_eq!(session.oauth_error(STORAGE).await["error"], "invalid_grant");
+    session
+        .exchanges
+        .sign_in(USER, emulator.tenant().sign_in(&person).unwrap());
+    access_token(&session.ask(STORAGE).await);
+}

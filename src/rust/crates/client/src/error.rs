@@ -1,0 +1,212 @@
+//! Why there is no token: the fourteen kinds of failure, and what is known about one.
+
+use std::fmt;
+
+/// What sort of failure an [`Error`] is. Its name is the R condition's class, the broker's log
+/// field, and the heading in the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Not a resource: not one non-empty string, or Entra ID knows no such resource or scope.
+    BadResource,
+    /// No server to ask.
+    NoSession,
+    /// The server is too old for delegated Azure tokens.
+    ServerTooOld,
+    /// The session's cookie is missing, unreadable, expired or refused.
+    BadCookie,
+    /// Name resolution, connection or TLS failed.
+    Unreachable,
+    /// The deadline passed.
+    Timeout,
+    /// The answer is not one that the protocol knows.
+    BadReply,
+    /// The server reports an error that is none of the others.
+    ServerError,
+    /// The person has to sign in again.
+    SignInRequired,
+    /// A permission, or consent to it, is missing.
+    ConsentRequired,
+    /// A policy forbids it.
+    AccessDenied,
+    /// The server's own application, secret or tenant is set up wrongly.
+    Misconfigured,
+    /// Too many requests.
+    Throttled,
+    /// A passing fault that outlasted the retries.
+    Unavailable,
+}
+
+impl Kind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 14] = [
+        Self::BadResource,
+        Self::NoSession,
+        Self::ServerTooOld,
+        Self::BadCookie,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::BadReply,
+        Self::ServerError,
+        Self::SignInRequired,
+        Self::ConsentRequired,
+        Self::AccessDenied,
+        Self::Misconfigured,
+        Self::Throttled,
+        Self::Unavailable,
+    ];
+
+    /// The kind's name, for example `"bad_cookie"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadResource => "bad_resource",
+            Self::NoSession => "no_session",
+            Self::ServerTooOld => "server_too_old",
+            Self::BadCookie => "bad_cookie",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::BadReply => "bad_reply",
+            Self::ServerError => "server_error",
+            Self::SignInRequired => "sign_in_required",
+            Self::ConsentRequired => "consent_required",
+            Self::AccessDenied => "access_denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Whether the same question may be answered if it is asked again later.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::Timeout | Self::Throttled | Self::Unavailable
+        )
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why there is no token. Displays as what happened, followed by what the server said.
+///
+/// Every text in it is fit to be shown: no secret, no control character, no excessive length.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", self.full_message())]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    details: Details,
+}
+
+/// What is known about a failure beyond its kind; absent facts are `None` or empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// The server's own words.
+    pub server_text: Option<String>,
+    /// OAuth's `error`, for example `invalid_grant`.
+    pub oauth_error: Option<String>,
+    /// Entra ID's `suberror`.
+    pub suberror: Option<String>,
+    /// The claims challenge, a JSON text to be sent along with the next sign-in.
+    pub claims: Option<String>,
+    /// Entra ID's correlation id, which its operators can look up.
+    pub correlation_id: Option<String>,
+    /// Entra ID's trace id.
+    pub trace_id: Option<String>,
+    /// AADSTS codes, without the prefix.
+    pub aadsts: Vec<i32>,
+    /// HTTP status of the server's reply.
+    pub http_status: Option<u16>,
+    /// Seconds the server asks to wait.
+    pub retry_after: Option<f64>,
+}
+
+impl Error {
+    /// An error of this kind; `message` says what happened, in the middle of a sentence and
+    /// without a full stop.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self::with(kind, message, Details::default())
+    }
+
+    /// The same with what else is known.
+    #[must_use]
+    pub fn with(kind: Kind, message: impl Into<String>, details: Details) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            details,
+        }))
+    }
+
+    /// What sort of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What happened, without the server's own words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What else is known.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.0.details
+    }
+
+    /// Adds to what happened.
+    #[must_use]
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.0.message.push_str(more);
+        self
+    }
+
+    fn full_message(&self) -> String {
+        match &self.0.details.server_text {
+            Some(text) => format!("{}. The server said: {text}", self.0.message),
+            None => self.0.message.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_fourteen_different_kinds() {
+        let names: std::collections::BTreeSet<_> =
+            Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), 14);
+    }
+
+    #[test]
+    fn the_table_of_conditions_in_r_has_the_same_kinds() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../R/conditions.R");
+        let source = std::fs::read_to_string(path).unwrap();
+        let table = source
+            .split("remedies <- c(")
+            .nth(1)
+            .and_then(|rest| rest.split("\n)").next())
+            .unwrap();
+        let in_r: Vec<&str> = table
+            .lines()
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.trim().split_once(" ="))
+            .map(|(name, _)| name)
+            .collect();
+        let in_rust: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(in_r, in_rust);
+    }
+}

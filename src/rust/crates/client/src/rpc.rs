@@ -1,0 +1,563 @@
+//! The session RPC: one request for one token, its reply, and the retries between them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::cookie::Cookie;
+use crate::env::Env;
+use crate::error::{Details, Error, Kind};
+use crate::http::{Failure, Http, Reply, send};
+use crate::oauth;
+use crate::resource::Resource;
+use crate::session::Session;
+use crate::text::presentable;
+use crate::token::Token;
+
+/// The method that hands out delegated tokens, and the path it is posted to.
+pub const METHOD: &str = "delegated_azure_token";
+/// The header that carries the session's cookie.
+pub const COOKIE_HEADER: &str = "x-rs-session-server-rpc-cookie";
+/// How long a call may take where nobody says otherwise, in seconds.
+pub const DEFAULT_TIMEOUT: f64 = 30.0;
+
+/// Attempts after the first one, for faults that pass.
+const RETRIES: u32 = 2;
+/// The wait before the first retry; it doubles for the next.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// The body of a request.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// [`METHOD`]; posit-sdk writes a slash before it.
+    pub method: String,
+    /// The resource, alone.
+    pub params: Vec<String>,
+}
+
+/// Asks the session's server for a fresh token, within `timeout` in all.
+///
+/// A passing fault (HTTP 502, 503, 504, 429, JSON-RPC 2 and 13, a broken connection) is tried at
+/// most twice more; a refused cookie is read again and sent once more.
+///
+/// # Errors
+/// Any [`Kind`] but `no_session`.
+pub async fn delegated_token(
+    http: &Http,
+    env: &Env,
+    session: &Session,
+    resource: &Resource,
+    timeout: Duration,
+) -> Result<Token, Error> {
+    let deadline = Instant::now() + timeout;
+    let mut cookie = session.cookie(env, None)?;
+    let mut cookie_was_refused = false;
+    let mut connection_was_stale = false;
+    let mut retries = 0;
+    loop {
+        let attempt = ask(http, env, session, resource, &cookie);
+        let failure = match timeout_at(deadline, attempt).await {
+            Ok(Ok(token)) => return Ok(token),
+            Ok(Err(failure)) => failure,
+            Err(_) => return Err(too_slow(session, timeout)),
+        };
+        let error = failure.error;
+        if error.kind() == Kind::BadCookie && !cookie_was_refused {
+            cookie_was_refused = true;
+            cookie = session.cookie(env, Some(&cookie))?;
+            continue;
+        }
+        if failure.connection_broke && !connection_was_stale {
+            connection_was_stale = true;
+            continue;
+        }
+        let passes = failure.connection_broke || is_worth_a_retry(&error);
+        let wait = wait_before(retries, error.details().retry_after);
+        if !passes || retries == RETRIES || Instant::now() + wait >= deadline {
+            return Err(error);
+        }
+        retries += 1;
+        sleep(wait).await;
+    }
+}
+
+async fn ask(
+    http: &Http,
+    env: &Env,
+    session: &Session,
+    resource: &Resource,
+    cookie: &Cookie,
+) -> Result<Token, Failure> {
+    let server = session.address().to_string();
+    let request = Request {
+        method: METHOD.into(),
+        params: vec![resource.as_str().into()],
+    };
+    let body = serde_json::to_vec(&request).map_err(unsendable)?;
+    let mut header = HeaderValue::from_str(cookie.value().expose_secret()).map_err(unsendable)?;
+    header.set_sensitive(true);
+    let request = http
+        .client()
+        .post(session.address().join(METHOD))
+        .header(CONTENT_TYPE, "application/json")
+        .header(COOKIE_HEADER, header)
+        .body(body);
+    let sent = env.now();
+    let reply = send(request, &server, sent)
+        .await
+        .map_err(|failure| name_proxy(failure, http))?;
+    Ok(token_of(&reply, session, resource, cookie, sent)?)
+}
+
+/// A proxy that stands in between may be the reason why nothing is reached.
+fn name_proxy(failure: Failure, http: &Http) -> Failure {
+    if failure.error.kind() == Kind::Unreachable && http.settings().has_proxy() {
+        let error = failure.error.and(" (the environment names a proxy)");
+        return Failure { error, ..failure };
+    }
+    failure
+}
+
+/// Cannot happen: texts of a checked shape are always JSON, and always a header's value.
+fn unsendable(_: impl std::error::Error) -> Error {
+    Error::new(Kind::BadCookie, "the cookie cannot be sent")
+}
+
+/// The token in a reply to a request that left at `sent`.
+fn token_of(
+    reply: &Reply,
+    session: &Session,
+    resource: &Resource,
+    cookie: &Cookie,
+    sent: f64,
+) -> Result<Token, Error> {
+    let secret = cookie.value().expose_secret();
+    let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
+    if let Some(error) = reported_error(parsed.as_ref().ok(), reply, secret) {
+        return Err(explain(error, session, resource, cookie));
+    }
+    let server = session.address();
+    let bad = |what: String| Error::new(Kind::BadReply, format!("the reply from {server} {what}"));
+    match parsed {
+        Ok(Value::Object(object)) => match object.get("token") {
+            Some(Value::Object(token)) => Token::from_reply(token, sent)
+                .map_err(|what| bad(format!("holds no usable token: {what}"))),
+            _ => Err(bad("holds no token".into())),
+        },
+        Ok(_) => Err(bad("is JSON, but not an object".into())),
+        Err(_) if reply.body.trim().is_empty() => Err(bad("is empty".into())),
+        Err(_) if reply.body.trim_start().starts_with('<') => Err(bad(
+            "is a web page and not JSON; does the address lead to the session's server?".into(),
+        )),
+        Err(_) => Err(bad("is not JSON".into())),
+    }
+}
+
+/// The error that a reply reports, if it does: OAuth's, then by HTTP status, then JSON-RPC's.
+fn reported_error(value: Option<&Value>, reply: &Reply, secret: &str) -> Option<Error> {
+    let object = value.and_then(Value::as_object);
+    let failed = reply.status >= 400;
+    let error = object.and_then(|object| object_error(object, failed, secret));
+    let mut error = match error {
+        Some(error) if is_oauth(&error) => error,
+        other if failed => {
+            let text = other
+                .and_then(|error| error.details().server_text.clone())
+                .or_else(|| plain_text(reply, secret));
+            status_error(reply.status, text)
+        }
+        other => other?,
+    };
+    if failed {
+        let retry_after = error.details().retry_after.or(reply.retry_after);
+        let details = Details {
+            http_status: Some(reply.status),
+            retry_after,
+            ..error.details().clone()
+        };
+        error = Error::with(error.kind(), error.message(), details);
+    }
+    Some(error)
+}
+
+fn is_oauth(error: &Error) -> bool {
+    let details = error.details();
+    details.oauth_error.is_some() || details.suberror.is_some() || !details.aadsts.is_empty()
+}
+
+/// The error in a reply's object, in any of the shapes that servers write.
+fn object_error(object: &Map<String, Value>, failed: bool, secret: &str) -> Option<Error> {
+    let oauth = |object| Some(oauth::error_from_object(object, Some(secret)));
+    let text = |text: &str| Some(text_error(text, secret));
+    if let Some(Value::Object(oauth_error)) = object.get("oauth2_error") {
+        return oauth(oauth_error);
+    }
+    match object.get("error") {
+        // The token endpoint's own body, passed through.
+        Some(Value::String(_)) if object.contains_key("error_description") => return oauth(object),
+        Some(Value::String(message)) => return text(message),
+        Some(Value::Object(error)) => return Some(rpc_error(error, secret)),
+        Some(Value::Null) | None => {}
+        Some(other) => return text(&other.to_string()),
+    }
+    if object.get("result") == Some(&Value::Bool(false)) || failed {
+        let detail = ["detail", "message"]
+            .iter()
+            .find_map(|name| object.get(*name)?.as_str());
+        return text(detail.unwrap_or_default());
+    }
+    None
+}
+
+/// The error that a text describes, as the session RPC and the RStudio IDE report errors.
+#[must_use]
+pub fn text_error(text: &str, secret: &str) -> Error {
+    oauth::error_from_text(text, Some(secret)).unwrap_or_else(|| {
+        let details = Details {
+            server_text: shown(text, secret),
+            ..Details::default()
+        };
+        Error::with(
+            Kind::ServerError,
+            oauth::headline(Kind::ServerError),
+            details,
+        )
+    })
+}
+
+/// A JSON-RPC error object `{code, message, description?, error?, properties?}`.
+fn rpc_error(error: &Map<String, Value>, secret: &str) -> Error {
+    let text = innermost_text(error, 0);
+    if let Some(error) = text
+        .as_deref()
+        .and_then(|text| oauth::error_from_text(text, Some(secret)))
+    {
+        return error;
+    }
+    let kind = match error.get("code").and_then(Value::as_i64) {
+        Some(3) => Kind::BadCookie,
+        Some(7 | 12) => Kind::ServerTooOld,
+        Some(2 | 13) => Kind::Unavailable,
+        _ => Kind::ServerError,
+    };
+    let details = Details {
+        server_text: text.and_then(|text| shown(&text, secret)),
+        ..Details::default()
+    };
+    Error::with(kind, rpc_headline(kind), details)
+}
+
+/// The text of the error inside the error; on the way out, of the outer ones.
+fn innermost_text(error: &Map<String, Value>, depth: usize) -> Option<String> {
+    const DEEPEST: usize = 8;
+    let inner = error.get("error").and_then(Value::as_object);
+    if let Some(text) = inner
+        .filter(|_| depth < DEEPEST)
+        .and_then(|inner| innermost_text(inner, depth + 1))
+    {
+        return Some(text);
+    }
+    let text = |object: &Map<String, Value>, name: &str| {
+        let text = object.get(name)?.as_str()?;
+        (!text.trim().is_empty()).then(|| text.to_owned())
+    };
+    let description = text(error, "description").or_else(|| {
+        let properties = error.get("properties")?.as_object()?;
+        text(properties, "description")
+    });
+    match (text(error, "message"), description) {
+        (Some(message), Some(description)) if !message.contains(&description) => {
+            Some(format!("{message}: {description}"))
+        }
+        (message, description) => message.or(description),
+    }
+}
+
+fn plain_text(reply: &Reply, secret: &str) -> Option<String> {
+    reply.is_plain_text.then(|| shown(&reply.body, secret))?
+}
+
+fn shown(text: &str, secret: &str) -> Option<String> {
+    let text = presentable(text, Some(secret));
+    (!text.is_empty()).then_some(text)
+}
+
+fn status_error(status: u16, server_text: Option<String>) -> Error {
+    let kind = match status {
+        400 | 401 | 403 => Kind::BadCookie,
+        404 | 405 => Kind::ServerTooOld,
+        429 => Kind::Throttled,
+        502..=504 => Kind::Unavailable,
+        _ => Kind::ServerError,
+    };
+    let details = Details {
+        server_text,
+        ..Details::default()
+    };
+    let message = format!("{} (HTTP status {status})", rpc_headline(kind));
+    Error::with(kind, message, details)
+}
+
+/// What happened, in words, for an error of the server itself.
+fn rpc_headline(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BadCookie => "the server did not accept this session's cookie",
+        Kind::ServerTooOld => "the server does not know how to hand out Azure tokens",
+        other => oauth::headline(other),
+    }
+}
+
+/// Adds what only we know: which cookie, which path, which resource was probably meant.
+fn explain(error: Error, session: &Session, resource: &Resource, cookie: &Cookie) -> Error {
+    match error.kind() {
+        Kind::BadCookie => error.and(&format!("; it was read from {}", cookie.source())),
+        Kind::ServerTooOld => {
+            let url = session.address();
+            error.and(&format!("; it was asked at {url}/{METHOD}"))
+        }
+        Kind::BadResource => match resource.likely_spelling() {
+            Some(likely) => error.and(&format!("; did you mean \"{likely}\"?")),
+            None => error,
+        },
+        _ => error,
+    }
+}
+
+fn too_slow(session: &Session, timeout: Duration) -> Error {
+    let seconds = timeout.as_secs_f64();
+    let message = format!(
+        "{} gave no answer within {seconds} second{}",
+        session.address(),
+        if seconds == 1.0 { "" } else { "s" }
+    );
+    Error::new(Kind::Timeout, message)
+}
+
+/// An OAuth error is final: the server has already tried again.
+fn is_worth_a_retry(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Throttled) && !is_oauth(error)
+}
+
+/// What the server asks for, else a doubling wait; up to half as long again, so that many clients
+/// that failed together do not come back together.
+fn wait_before(retry: u32, asked: Option<f64>) -> Duration {
+    let wait = match asked {
+        Some(seconds) => Duration::from_secs_f64(seconds),
+        None => FIRST_WAIT * 2_u32.saturating_pow(retry),
+    };
+    let random = RandomState::new().build_hasher().finish() % 1_000;
+    #[allow(clippy::cast_precision_loss, reason = "below a thousand")]
+    let share = random as f64 / 2_000.0;
+    wait + FIRST_WAIT
+        .max(wait.min(Duration::from_secs(1)))
+        .mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cookie::Source;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const SECRET: &str = "canary-cookie|date|sig";
+
+    fn outcome(status: u16, body: &str, is_plain_text: bool) -> Result<Token, Error> {
+        let reply = Reply {
+            status,
+            retry_after: None,
+            is_plain_text,
+            body: body.to_owned(),
+        };
+        let env = Env::fixed(&[("RS_SERVER_ADDRESS", "http://127.0.0.1:1/base/")], 0.0);
+        let session = Session::discover(&env).unwrap();
+        let resource = Resource::parse("https://storage.azure.net").unwrap();
+        let cookie = Cookie::parse(SECRET, Source::Variable("RS_SESSION_RPC_COOKIE")).unwrap();
+        token_of(&reply, &session, &resource, &cookie, 1_000.0)
+    }
+
+    fn error(status: u16, body: &Value) -> Error {
+        outcome(status, &body.to_string(), false).unwrap_err()
+    }
+
+    fn said(error: &Error) -> Option<&str> {
+        error.details().server_text.as_deref()
+    }
+
+    #[test]
+    fn a_good_reply_is_a_token_with_or_without_result() {
+        for body in [
+            json!({"result": true, "token": {"access_token": "t", "expires_in": "60"}}),
+            json!({"token": {"access_token": "t", "expires_in": 60.0, "new": {}}, "error": null}),
+        ] {
+            let token = outcome(200, &body.to_string(), false).unwrap();
+            assert_eq!(token.expires_at, Some(1_060));
+        }
+    }
+
+    #[test]
+    fn the_five_failure_shapes_are_understood() {
+        let cases = [
+            (json!({"error": "no luck"}), "server_error", "no luck"),
+            (
+                json!({"error": {"code": 3, "message": "Unauthorized", "description": "no cookie"}}),
+                "bad_cookie",
+                "Unauthorized: no cookie",
+            ),
+            (
+                json!({"error": {
+                    "code": 100, "message": "Error occurred while executing method",
+                    "error": {"code": 71, "category": "system",
+                        "message": "system error 71 (Protocol error) [description: Missing parameters]"},
+                    "properties": {"description": "Missing parameters"}}}),
+                "server_error",
+                "system error 71 (Protocol error) [description: Missing parameters]",
+            ),
+            (
+                json!({"result": false, "detail": "not set up"}),
+                "server_error",
+                "not set up",
+            ),
+            (
+                json!({"result": false, "oauth2_error": {
+                    "error": "invalid_grant", "error_description": "AADSTS700082: expired"}}),
+                "sign_in_required",
+                "AADSTS700082: expired",
+            ),
+        ];
+        for (body, kind, text) in cases {
+            let error = error(200, &body);
+            assert_eq!((error.kind().as_str(), said(&error)), (kind, Some(text)));
+        }
+    }
+
+    #[test]
+    fn json_rpc_codes_have_their_kinds() {
+        for code in (1..=13).chain([100, 200]) {
+            let expected = match code {
+                3 => "bad_cookie",
+                7 | 12 => "server_too_old",
+                2 | 13 => "unavailable",
+                _ => "server_error",
+            };
+            let error = error(200, &json!({"error": {"code": code, "message": "m"}}));
+            assert_eq!(error.kind().as_str(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn http_statuses_have_their_kinds() {
+        for (status, expected) in [
+            (400, "bad_cookie"),
+            (401, "bad_cookie"),
+            (403, "bad_cookie"),
+            (404, "server_too_old"),
+            (405, "server_too_old"),
+            (418, "server_error"),
+            (429, "throttled"),
+            (500, "server_error"),
+            (502, "unavailable"),
+            (503, "unavailable"),
+            (504, "unavailable"),
+        ] {
+            let error = outcome(status, "<html>", false).unwrap_err();
+            assert_eq!(error.kind().as_str(), expected, "{status}");
+            assert_eq!(error.details().http_status, Some(status));
+            assert_eq!(said(&error), None);
+        }
+    }
+
+    #[test]
+    fn an_oauth_error_beats_the_http_status_and_keeps_it() {
+        let body = json!({"error": "invalid_grant", "error_description": "AADSTS65001: consent"});
+        let error = error(400, &body);
+        assert_eq!(error.kind(), Kind::ConsentRequired);
+        assert_eq!(error.details().http_status, Some(400));
+    }
+
+    #[test]
+    fn a_plain_text_is_quoted_without_our_cookie() {
+        let error = outcome(500, &format!("bad {SECRET}"), true).unwrap_err();
+        assert_eq!(said(&error), Some("bad <REDACTED>"));
+    }
+
+    #[test]
+    fn a_misspelt_resource_gets_a_suggestion() {
+        let body = json!({"result": false, "oauth2_error": {"error": "invalid_resource"}});
+        let message = error(200, &body).message().to_owned();
+        assert!(
+            message.ends_with("did you mean \"https://storage.azure.com\"?"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_reply_of_the_protocol_is_named_without_showing_it() {
+        let deep = "[".repeat(100_000);
+        for (body, what) in [
+            ("", "is empty"),
+            ("<html>canary</html>", "is a web page and not JSON"),
+            ("{\"token\": {\"access_token\": \"canary", "is not JSON"),
+            (deep.as_str(), "is not JSON"),
+            ("[1]", "is JSON, but not an object"),
+            ("{\"token\": null}", "holds no token"),
+            ("{\"access_token\": \"canary\"}", "holds no token"),
+            (
+                "{\"token\": {}}",
+                "holds no usable token: it has no access_token",
+            ),
+        ] {
+            let error = outcome(200, body, false).unwrap_err();
+            assert_eq!(error.kind(), Kind::BadReply);
+            assert!(error.message().contains(what), "{what}: {error}");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_a_server_says_shows_the_cookie() {
+        for body in [
+            json!({"error": SECRET}),
+            json!({"error": {"code": 3, "message": SECRET}}),
+            json!({"result": false, "detail": SECRET}),
+            json!({"oauth2_error": {"error": SECRET, "error_description": SECRET, "suberror": SECRET,
+                "claims": SECRET, "correlation_id": SECRET, "trace_id": SECRET}}),
+        ] {
+            let error = error(200, &body);
+            assert!(
+                !format!("{error} {error:?}").contains("canary"),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn waits_double_and_the_servers_wish_is_kept() {
+        for (retry, asked, least, most) in [
+            (0, None, 0.2, 0.3),
+            (1, None, 0.4, 0.6),
+            (0, Some(7.0), 7.0, 7.5),
+        ] {
+            let wait = wait_before(retry, asked).as_secs_f64();
+            assert!((least..=most).contains(&wait), "{wait}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_a_token_or_an_error(status in 100_u16..600, body in ".*") {
+            let _ = outcome(status, &body, true);
+        }
+
+        #[test]
+        fn any_error_text_is_shown_without_control_characters(text in ".*") {
+            let error = error(200, &json!({"error": text}));
+            prop_assert!(!error.to_string().chars().any(char::is_control));
+        }
+    }
+}

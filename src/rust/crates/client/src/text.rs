@@ -1,0 +1,99 @@
+//! Making a server's text fit to be shown to a person: no control characters, no secrets, not too long.
+
+/// As much of a server's text as an error shows, in characters.
+const LONGEST: usize = 1_000;
+
+/// What stands where a secret was.
+const REDACTED: &str = "<REDACTED>";
+
+/// The text on one line, without control characters or text-direction overrides, with `secret` and
+/// anything that looks like a JSON Web Token masked, cut at 1,000 characters.
+///
+/// A server may quote our own request back at us, which is how a secret would get here.
+#[must_use]
+pub fn presentable(text: &str, secret: Option<&str>) -> String {
+    let mut text = text.to_owned();
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, REDACTED);
+    }
+    let mut shown = String::new();
+    for word in text.split(|c: char| c.is_control() || c == ' ') {
+        let word: String = word.chars().filter(|c| !is_override(*c)).collect();
+        if word.is_empty() {
+            continue;
+        }
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.push_str(&mask_web_tokens(&word));
+    }
+    if shown.chars().count() > LONGEST {
+        shown = shown.chars().take(LONGEST).collect();
+        shown.push('…');
+    }
+    shown
+}
+
+/// Bidirectional overrides and isolates can make a line read as something else.
+fn is_override(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Masks each run that starts like the base64url of `{"` and is long enough to be part of a token.
+fn mask_web_tokens(word: &str) -> String {
+    const SHORTEST: usize = 20;
+    let mut masked = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(start) = rest.find("eyJ") {
+        let (before, candidate) = rest.split_at(start);
+        let end = candidate
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=')))
+            .unwrap_or(candidate.len());
+        let (token, after) = candidate.split_at(end);
+        masked.push_str(before);
+        masked.push_str(if token.len() >= SHORTEST {
+            REDACTED
+        } else {
+            token
+        });
+        rest = after;
+    }
+    masked.push_str(rest);
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_single_spaces() {
+        assert_eq!(
+            presentable("AADSTS1: no.\r\nTrace ID: 7\u{1b}[31m", None),
+            "AADSTS1: no. Trace ID: 7 [31m"
+        );
+    }
+
+    #[test]
+    fn text_direction_overrides_are_dropped() {
+        assert_eq!(presentable("a\u{202e}b", None), "ab");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let shown = presentable(&"ä".repeat(100_000), None);
+        assert_eq!(shown.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn the_given_secret_and_web_tokens_are_masked() {
+        assert_eq!(
+            presentable(
+                "cookie=a|b|c token=eyJhbGciOiJSUzI1NiJ9.eyJh.sig!",
+                Some("a|b|c")
+            ),
+            "cookie=<REDACTED> token=<REDACTED>!"
+        );
+        assert_eq!(presentable("eyJshort", None), "eyJshort");
+    }
+}

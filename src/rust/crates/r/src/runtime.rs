@@ -1,0 +1,130 @@
+//! What a call runs on: one runtime and one HTTP client for each process, on R's own thread.
+//!
+//! A forked child shares its parent's sockets and must never touch them, so everything is kept
+//! together with the id of the process that made it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::process;
+use std::task::Poll;
+use std::time::Duration;
+
+use entrar_client::env::Env;
+use entrar_client::error::{Error, Kind};
+use entrar_client::http::{Http, Settings};
+use entrar_client::session::Address;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::interrupt;
+
+/// How often Ctrl-C is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+struct Machinery {
+    process: u32,
+    runtime: Runtime,
+    http: Http,
+}
+
+thread_local! {
+    /// Empty before the first call, and while a call is under way.
+    static MACHINERY: RefCell<Slot> = const { RefCell::new(Slot::Empty) };
+}
+
+enum Slot {
+    Empty,
+    Busy(u32),
+    /// Leaked on purpose: dropping it at the exit of a forked child would reach into the parent's
+    /// sockets.
+    Ready(&'static mut Machinery),
+}
+
+/// Runs a question to the server at `address` to its end; `None` if it was interrupted.
+///
+/// # Errors
+/// What keeps the machinery from being built: [`Kind::Unreachable`], or [`Kind::Unavailable`] when
+/// called from within a call.
+pub fn run<T>(
+    env: &Env,
+    address: &Address,
+    question: impl AsyncFnOnce(&Http) -> T,
+) -> Result<Option<T>, Error> {
+    let settings = Settings::new(env, address.url());
+    let machinery = take(settings)?;
+    let outcome = machinery
+        .runtime
+        .block_on(unless_interrupted(question(&machinery.http)));
+    MACHINERY.set(Slot::Ready(machinery));
+    Ok(outcome)
+}
+
+/// This process's machinery, with a client of these settings.
+fn take(settings: Settings) -> Result<&'static mut Machinery, Error> {
+    let process = process::id();
+    match MACHINERY.replace(Slot::Busy(process)) {
+        Slot::Ready(machinery) if machinery.process == process => {
+            if *machinery.http.settings() != settings {
+                match Http::new(settings) {
+                    Ok(http) => machinery.http = http,
+                    Err(error) => {
+                        MACHINERY.set(Slot::Ready(machinery));
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(machinery)
+        }
+        // R can run code while it looks for an interrupt, and that code can land here again.
+        Slot::Busy(owner) if owner == process => Err(Error::new(
+            Kind::Unavailable,
+            "another question is under way in this R process",
+        )),
+        // The first call of this process; what there is belongs to its parent.
+        _ => {
+            let machinery = build(process, settings);
+            if machinery.is_err() {
+                MACHINERY.set(Slot::Empty);
+            }
+            machinery
+        }
+    }
+}
+
+fn build(process: u32, settings: Settings) -> Result<&'static mut Machinery, Error> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        // The name resolver's thread must not outlive the call.
+        .thread_keep_alive(Duration::from_millis(1))
+        .build()
+        .map_err(|error| {
+            let message = format!("the system gives no resources to wait with: {error}");
+            Error::new(Kind::Unavailable, message)
+        })?;
+    let http = Http::new(settings)?;
+    Ok(Box::leak(Box::new(Machinery {
+        process,
+        runtime,
+        http,
+    })))
+}
+
+async fn unless_interrupted<T>(question: impl Future<Output = T>) -> Option<T> {
+    let mut question = pin!(question);
+    // The first tick comes one period late: an immediate one would cost every call a millisecond.
+    let mut ticks = interval_at(Instant::now() + TICK, TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = question.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        while ticks.poll_tick(context).is_ready() {
+            if interrupt::was_requested() {
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,5 @@
+# R CMD check starts the tests here.
+library(testthat)
+library(entrar)
+
+test_check("entrar")

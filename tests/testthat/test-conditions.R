@@ -1,0 +1,40 @@
+test_that("R has a remedy for each kind that Rust knows, in its order", {
+  expect_identical(names(remedies), failure_kinds())
+})
+
+test_that("the help page has a heading for each kind, and no other for a kind", {
+  help <- tools::Rd_db("entrar")[["entrar-errors.Rd"]]
+  text <- paste(as.character(help), collapse = "")
+  for (kind in failure_kinds()) {
+    expect_match(text, sprintf("\\\\section\\{\\s*%s\\s*\\}", kind))
+  }
+})
+
+test_that("a condition has every field, absent ones typed", {
+  local_session(NA)
+  error <- tryCatch(getDelegatedAzureToken("https://vault.azure.net"), error = identity)
+  expect_s3_class(
+    error,
+    c("entrar_error_no_session", "entrar_error", "error", "condition"),
+    exact = TRUE
+  )
+  expect_identical(error$kind, "no_session")
+  expect_identical(error$resource, "https://vault.azure.net")
+  for (field in c("oauth_error", "suberror", "claims", "correlation_id", "trace_id")) {
+    expect_identical(error[[field]], NA_character_)
+  }
+  expect_identical(error$aadsts, integer())
+  expect_identical(error$http_status, NA_integer_)
+  expect_identical(error$retry_after, NA_real_)
+  expect_false(error$retryable)
+})
+
+test_that("a program can ask the condition what to do", {
+  local_session("http://127.0.0.1:1")
+  outcome <- tryCatch(
+    getDelegatedAzureToken("https://vault.azure.net"),
+    entrar_error_no_session = function(e) "no session",
+    entrar_error = function(e) e$retryable
+  )
+  expect_true(outcome)
+})

@@ -1,0 +1,112 @@
+# Interrupts, forks, and what many calls leave behind.
+
+hanging <- function() wire_address(list(list("wait", 30)))
+
+# Sends this process a SIGINT after `seconds`, and returns the file that says when.
+interrupt_after <- function(seconds) {
+  when <- tempfile("interrupt-")
+  command <- sprintf("sleep %s; date +%%s.%%N > %s; kill -INT %d", seconds, when, Sys.getpid())
+  system2("sh", c("-c", shQuote(command)), wait = FALSE)
+  when
+}
+
+test_that("an interrupt ends a hanging call within 200 ms, and the next call works", {
+  delays <- vapply(
+    c(0.3, 0.5, 0.7),
+    function(seconds) {
+      local_session(hanging())
+      when <- interrupt_after(seconds)
+      caught <- tryCatch(getDelegatedAzureToken(storage), interrupt = identity)
+      now <- as.numeric(Sys.time())
+      expect_s3_class(caught, c("interrupt", "condition"), exact = TRUE)
+
+      local_session(wire_address(list(token_reply())))
+      expect_s3_class(getDelegatedAzureToken(storage), "entrar_token")
+      now - as.numeric(readLines(when))
+    },
+    0
+  )
+  # A busy machine may delay one of them.
+  expect_lt(min(delays), 0.2)
+})
+
+test_that("an interrupt ends the wait between two attempts", {
+  busy <- reply(status = "503 Service Unavailable", headers = "Retry-After: 20")
+  local_session(wire_address(list(busy)))
+  when <- interrupt_after(0.3)
+  expect_s3_class(
+    tryCatch(getDelegatedAzureToken(storage), interrupt = identity),
+    "interrupt"
+  )
+  expect_lt(as.numeric(Sys.time()) - as.numeric(readLines(when)), 2)
+})
+
+test_that("an interrupt that nobody catches goes back to the top", {
+  script <- withr::local_tempfile(
+    lines = c(
+      "library(entrar)",
+      "options(error = NULL)",
+      "system2('sh', c('-c', shQuote(sprintf('sleep 0.3; kill -INT %d', Sys.getpid()))), wait = FALSE)",
+      "try(getDelegatedAzureToken('https://storage.azure.com'))",
+      "cat('not reached\\n')"
+    )
+  )
+  local_session(hanging())
+  rscript <- file.path(R.home("bin"), "Rscript")
+  output <- suppressWarnings(system2(rscript, c("--vanilla", script), stdout = TRUE, stderr = TRUE))
+  expect_false(any(grepl("not reached", output)))
+  expect_false(any(grepl(canary, output)))
+})
+
+test_that("eight forked children get a token each after the parent made a call", {
+  skip_on_os("windows")
+  address <- wire_address(list(token_reply()))
+  local_session(address)
+  getDelegatedAzureToken(storage)
+  tokens <- parallel::mclapply(
+    1:8,
+    function(i) class(getDelegatedAzureToken(storage)),
+    mc.cores = 8
+  )
+  expect_identical(tokens, rep(list("entrar_token"), 8))
+  expect_s3_class(getDelegatedAzureToken(storage), "entrar_token")
+  expect_length(requests_at(address), 10)
+})
+
+# Kilobytes in memory, files open, threads running.
+resources <- function() {
+  gc(full = TRUE)
+  status <- readLines("/proc/self/status")
+  number <- function(name) {
+    as.numeric(gsub("[^0-9]", "", grep(paste0("^", name, ":"), status, value = TRUE)))
+  }
+  c(memory = number("VmRSS"), files = length(dir("/proc/self/fd")), threads = number("Threads"))
+}
+
+test_that("ten thousand calls leave memory, files and threads as they were", {
+  skip_if_not(dir.exists("/proc/self/fd"), "no /proc to read memory and files from")
+  local_session(wire_address(list(token_reply())))
+  ask <- function(times) {
+    for (i in seq_len(times)) {
+      getDelegatedAzureToken(storage)
+    }
+  }
+  ask(1000)
+  before <- resources()
+  ask(10000)
+  after <- resources()
+  expect_lt(after[["memory"]] - before[["memory"]], 3000)
+  expect_identical(after[c("files", "threads")], before[c("files", "threads")])
+})
+
+test_that("a name that is looked up leaves no thread behind", {
+  skip_if_not(dir.exists("/proc/self/fd"), "no /proc to read threads from")
+  local_session("http://server.invalid")
+  before <- resources()[["threads"]]
+  expect_error(
+    suppressWarnings(getDelegatedAzureToken(storage)),
+    class = "entrar_error_unreachable"
+  )
+  Sys.sleep(0.2)
+  expect_identical(resources()[["threads"]], before)
+})

@@ -1,0 +1,49 @@
+test_that("a session is an address and a cookie", {
+  local_session("http://127.0.0.1:1")
+  expect_true(has_azure_session())
+  local_session("http://127.0.0.1:1", cookie = NA)
+  expect_false(has_azure_session())
+  local_session(NA)
+  expect_false(has_azure_session())
+})
+
+# The IDE keeps its functions in an environment on the search path.
+local_ide <- function(f, frame = parent.frame()) {
+  ide <- new.env()
+  assign(".rs.api.getDelegatedAzureToken", f, ide)
+  suppressMessages(attach(ide, name = "tools:rstudio"))
+  withr::defer(detach("tools:rstudio", character.only = TRUE), frame)
+}
+
+test_that("without an address the IDE's own function is asked", {
+  local_session(NA)
+  expires_at <- as.numeric(Sys.time()) + 3599.4
+  local_ide(function(resource) {
+    list(access_token = paste0(canary, resource), token_type = "Bearer", expires_at = expires_at)
+  })
+  expect_true(has_azure_session())
+  token <- getDelegatedAzureToken("r")
+  expect_s3_class(token, "entrar_token")
+  expect_true(identical(token$access_token, paste0(canary, "r")))
+  expect_identical(token$expires_at, floor(expires_at))
+  expect_identical(token$scope, NA_character_)
+})
+
+test_that("with an address the IDE is not asked", {
+  local_session(wire_address(list(token_reply())))
+  local_ide(function(resource) stop("not me"))
+  expect_s3_class(getDelegatedAzureToken("r"), "entrar_token")
+})
+
+test_that("the IDE's failures are classified by their text", {
+  local_session(NA)
+  local_ide(function(resource) stop("OAuth error: AADSTS700082: The refresh token has expired."))
+  error <- expect_error(getDelegatedAzureToken("r"), class = "entrar_error_sign_in_required")
+  expect_identical(error$aadsts, 700082L)
+})
+
+test_that("nonsense from the IDE is a bad reply", {
+  local_session(NA)
+  local_ide(function(resource) list(token_type = "Bearer"))
+  expect_error(getDelegatedAzureToken("r"), class = "entrar_error_bad_reply")
+})

@@ -1,0 +1,43 @@
+test_that("no way of showing a token shows its secrets", {
+  fields <- list(
+    access_token = canary,
+    token_type = "Bearer",
+    scope = "https://storage.azure.com/user_impersonation",
+    expires_at = 1795395599,
+    id_token = canary
+  )
+  token <- new_token(fields, "https://storage.azure.com")
+  shown <- c(
+    format(token),
+    capture.output(print(token)),
+    capture.output(str(token)),
+    capture.output(str(list(inner = token))),
+    capture.output(print(list(inner = token))),
+    capture.output(token)
+  )
+  expect_false(any(grepl(canary, shown)))
+  expect_true(all(
+    c("print", "str", "format") %in% sub("\\..*", "", methods(class = "entrar_token"))
+  ))
+})
+
+test_that("printing shows resource and expiry", {
+  withr::local_timezone("UTC")
+  token <- new_token(
+    list(
+      access_token = canary,
+      token_type = "Bearer",
+      scope = NA_character_,
+      expires_at = 1600000000
+    ),
+    "https://storage.azure.com"
+  )
+  expect_snapshot(print(token))
+  expect_snapshot(str(token))
+  token$expires_at <- NA_real_
+  expect_snapshot(print(token))
+})
+
+test_that("the minutes left are counted from now", {
+  expect_match(format_expiry(as.numeric(Sys.time()) + 600), "in 10 minutes", fixed = TRUE)
+})

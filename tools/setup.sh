@@ -1,0 +1,142 @@
+#!/bin/sh
+# Installs what `make demo` or `make test` needs and this machine lacks. Does nothing, fast and without
+# a network, when all of it is there.
+#
+# usage: tools/setup.sh demo|test
+set -eu
+cd "$(dirname "$0")/.."
+goal=${1:?usage: tools/setup.sh demo or test}
+
+# The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
+PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
+minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
+r_packages="httr2 jsonlite lintr R6 roxygen2 testthat withr"
+
+have() { command -v "$1" >/dev/null 2>&1; }
+fail() { printf '%s\n' "$@" >&2; exit 1; }
+
+# at_least VERSION MINIMUM
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+has_rust() { have cargo && have rustc && at_least "$(rustc --version | cut -d ' ' -f 2)" "$minimum_rust"; }
+has_rust_tools() { [ "$goal" = demo ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
+has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+missing_r_packages() {
+  [ "$goal" = test ] || return 0
+  have Rscript || { echo "$r_packages"; return; }
+  # shellcheck disable=SC2086 # one argument a package
+  Rscript --vanilla -e 'p <- commandArgs(TRUE); cat(p[!nzchar(lapply(p, \(x) system.file(package = x)))])' $r_packages
+}
+
+# --- Debian, Ubuntu ------------------------------------------------------------------------------
+
+apt_packages() {
+  have R || echo r-base-core
+  have gcc || echo gcc
+  [ -e /usr/include/stdio.h ] || echo libc6-dev
+  have make || echo make
+  for package in $(missing_r_packages); do
+    echo "r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
+  done
+  [ "$goal" = demo ] || has_python || echo python3 python3-venv
+}
+
+# apt's packages of a Rust that is new enough. Debian 12 names its newer one -web; Ubuntu puts the version in
+# the name (untried).
+apt_rust_packages() {
+  for rustc in rustc rustc-web $(apt-cache search --names-only '^rustc-[0-9.]+$' | cut -d ' ' -f 1 | sort -Vr); do
+    version=$(apt-cache policy "$rustc" | sed -n 's/^ *Candidate: *\([0-9.]*\).*/\1/p')
+    if [ -n "$version" ] && at_least "$version" "$minimum_rust"; then
+      suffix=${rustc#rustc}
+      echo "rustc$suffix cargo$suffix"
+      [ "$goal" = demo ] || echo "rustfmt$suffix rust$suffix-clippy"
+      return
+    fi
+  done
+}
+
+# Ubuntu's versioned packages leave `cargo` and `rustc` out of /usr/bin.
+link_versioned_rust() {
+  for package in "$@"; do
+    case $package in
+      rustc-[0-9]*)
+        mkdir -p .build/bin
+        ln -sf "/usr/lib/rust-${package#rustc-}"/bin/* .build/bin/
+        ;;
+    esac
+  done
+}
+
+setup_debian() {
+  packages=$(apt_packages)
+  if has_rust && has_rust_tools && [ -z "$packages" ]; then
+    return
+  fi
+  if [ "$(id -u)" = 0 ]; then as_root=env; else as_root="sudo env"; fi
+  $as_root apt-get update -q
+  if ! { has_rust && has_rust_tools; }; then
+    if have rustup; then
+      fail "Rust $minimum_rust or newer is needed, with rustfmt and clippy: rustup update && rustup component add rustfmt clippy"
+    fi
+    rust_packages=$(apt_rust_packages)
+    [ -n "$rust_packages" ] || fail "This distribution has no Rust $minimum_rust or newer. Get one from https://rustup.rs and try again."
+    packages="$packages $rust_packages"
+  fi
+  # shellcheck disable=SC2086 # one argument a package
+  $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove $packages
+  # shellcheck disable=SC2086
+  link_versioned_rust $packages
+}
+
+# --- macOS, with Homebrew (untried) --------------------------------------------------------------
+
+setup_macos() {
+  have R || brew install r
+  has_rust || brew install rust
+  [ "$goal" = demo ] || has_python || brew install python
+  missing=$(missing_r_packages)
+  [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
+}
+
+# --- Anything else -------------------------------------------------------------------------------
+
+setup_other() {
+  lacking=""
+  have R && have gcc && have make || lacking="$lacking
+  R (with its headers), gcc, make"
+  has_rust && has_rust_tools || lacking="$lacking
+  Rust $minimum_rust or newer with rustfmt and clippy: https://rustup.rs"
+  if [ "$goal" = test ]; then
+    has_python || lacking="$lacking
+  Python 3 with its venv module"
+    missing=$(missing_r_packages)
+    [ -z "$missing" ] || lacking="$lacking
+  the R packages $missing"
+  fi
+  [ -z "$lacking" ] || fail "Please install, and try again:$lacking"
+}
+
+# --- Python's packages: everywhere the same ------------------------------------------------------
+
+setup_venv() {
+  # The copy inside says what the environment was made of.
+  if cmp -s tools/requirements.txt .build/venv/requirements.txt && .build/venv/bin/python -c '' 2>/dev/null; then
+    return
+  fi
+  rm -rf .build/venv
+  python3 -m venv .build/venv
+  .build/venv/bin/python -m pip install -q -r tools/requirements.txt
+  cp tools/requirements.txt .build/venv/
+}
+
+case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
+if have apt-get && have dpkg; then
+  setup_debian
+elif [ "$(uname)" = Darwin ] && have brew; then
+  setup_macos
+else
+  setup_other
+fi
+has_rust || fail "Rust $minimum_rust or newer is needed, and an older one comes first on the PATH: $(command -v rustc)"
+[ "$goal" = demo ] || setup_venv

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Runs everything that CI runs, or only the steps named. make calls it, and sets PATH, R_LIBS and the
+# target directory: `make test`, or `make test STEPS="air lint"`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+export LC_ALL=C.UTF-8
+
+manifest=(--manifest-path src/rust/Cargo.toml)
+
+# Tests choose their own session, proxy and certificates: those of whoever runs them stay outside.
+isolated() {
+  env -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u SSL_CERT_FILE -u SSL_CERT_DIR \
+    -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy -u NO_PROXY -u no_proxy \
+    -u RS_SERVER_ADDRESS -u RS_SESSION_RPC_COOKIE -u PWB_SESSION_RUNTIME_DIR -u POSIT_PRODUCT -u RSTUDIO_VERSION \
+    -u ENTRAR_RUNTIME_DIR -u ENTRAR_TIMEOUT "$@"
+}
+
+rustfmt() { cargo fmt "${manifest[@]}" --all --check; }
+clippy() { cargo clippy "${manifest[@]}" --locked --workspace --all-targets -- -D warnings; }
+
+# Compiling may download, so it keeps the outer environment; the bridge's tests load R's own library.
+rust() {
+  cargo test "${manifest[@]}" --locked --workspace --no-run &&
+    R_HOME=$(R RHOME) LD_LIBRARY_PATH="$(R RHOME)/lib:${LD_LIBRARY_PATH:-}" \
+      isolated cargo test "${manifest[@]}" --locked --workspace
+}
+
+install() { make --no-print-directory install; }
+air() { .build/venv/bin/air format --check .; }
+lint() { Rscript --vanilla tools/lint.R; }
+document() { Rscript --vanilla tools/document.R .lib --check; }
+
+# The installed package, as a user has it.
+testthat() {
+  NOT_CRAN=true isolated Rscript --vanilla -e \
+    'testthat::test_dir("tests/testthat", package = "entrar", load_package = "installed", reporter = "check")'
+}
+
+# A package as it would be published. `R CMD build` copies the whole directory before it drops what
+# .Rbuildignore names, so it is given a copy without the gigabytes.
+check() {
+  local dir=.build/check
+  rm -rf "$dir" && mkdir -p "$dir/entrar" &&
+    tar -cf - --exclude=./.git --exclude=./.build --exclude=./.lib --exclude=./src/rust/target . | tar -xf - -C "$dir/entrar" &&
+    (cd "$dir" && R CMD build entrar && run_check)
+}
+
+# Two notes stand: an installed size over 5 MB, since the package brings its own TLS and its commands; and
+# suggested packages that this machine lacks. No clock and no repository is asked over the network.
+run_check() {
+  echo 'options(repos = character())' >Rprofile
+  R_PROFILE=$PWD/Rprofile _R_CHECK_SYSTEM_CLOCK_=0 _R_CHECK_FORCE_SUGGESTS_=false isolated R CMD check --no-manual entrar_*.tar.gz
+  Rscript --vanilla -e '
+    found <- tools::check_packages_in_dir_details(logs = "entrar.Rcheck/00check.log")
+    expected <- found$Status == "OK" |
+      found$Status == "NOTE" & found$Check == "installed package size" |
+      found$Status == "NOTE" & found$Check == "package dependencies" &
+        grepl("^Packages? suggested but not available for checking:[^:]*$", found$Output)
+    quit(status = !nrow(found) || !all(expected))
+  ' || { tail -n 100 entrar.Rcheck/00install.out; return 1; }
+}
+
+# Every secret in a test holds the word CANARY (in Rust, canary-): none may stand in what was printed.
+leaks() {
+  local leak
+  for leak in .build/log .build/check/entrar.Rcheck/*.log .build/check/entrar.Rcheck/tests/*.Rout; do
+    if grep -nE 'CANARY|canary-' "$leak" | sed 's/\(CANARY\|canary-\).*/\1.../' | head -5 | grep .; then
+      echo "A secret was printed: $leak"
+      return 1
+    fi
+  done
+}
+
+# An unmodified client of the session RPC, against the demo's server.
+posit_sdk() { isolated .lib/entrar/bin/entrar demo -- .build/venv/bin/python -B tests/python/test_posit_sdk.py; }
+
+steps=("$@")
+if [ ${#steps[@]} = 0 ]; then
+  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk leaks)
+fi
+
+mkdir -p .build
+: >.build/log
+
+failed=()
+for step in "${steps[@]}"; do
+  printf '\n=== %s\n' "$step"
+  "$step" > >(tee -a .build/log) 2>&1 || failed+=("$step")
+done
+
+printf '\n'
+[ ${#failed[@]} = 0 ] || printf 'failed: %s\n' "${failed[*]}"
+printf 'steps: %d passed, %d failed\n' $((${#steps[@]} - ${#failed[@]})) ${#failed[@]}
+[ ${#failed[@]} = 0 ]
