@@ -8,6 +8,7 @@ use entrar_client::error::{Error, Kind};
 use entrar_client::http::{Failure, Http, Reply, Settings, send};
 use entrar_client::oauth;
 use entrar_client::resource::Resource;
+use entrar_client::retry::{RETRIES, wait_before};
 use entrar_client::session::Address;
 use entrar_client::token::Token;
 use secrecy::{ExposeSecret, SecretString};
@@ -19,10 +20,6 @@ use url::form_urlencoded::Serializer;
 /// waits, so that the client gets an answer which says what happened.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Attempts after the first one, for faults that pass.
-const RETRIES: u32 = 2;
-/// The wait before the first retry; it doubles for the next.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// How long to wait, in seconds, where Entra throttles without saying for how long. A choice of ours: coming back too
 /// early prolongs the throttling.
 const USUAL_WAIT: f64 = 60.0;
@@ -330,15 +327,6 @@ fn whole_seconds(value: &Value) -> Option<i64> {
     (0.0..1e9).contains(&seconds).then_some(seconds as i64)
 }
 
-/// What the token endpoint asks for, else a doubling wait; up to half as long again, so that many exchanges that failed
-/// together do not come back together.
-fn wait_before(retry: u32, asked: Option<f64>) -> Duration {
-    let backoff = FIRST_WAIT * 2_u32.saturating_pow(retry);
-    // Without random bytes the wait is merely not spread.
-    let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX) / 2.0;
-    asked.map_or(backoff, Duration::from_secs_f64) + backoff.mul_f64(share)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,14 +505,6 @@ mod tests {
                 object["error_description"],
                 format!("the reply from http://127.0.0.1:1/tenant/oauth2/v2.0/token {description}")
             );
-        }
-    }
-
-    #[test]
-    fn a_wait_grows_is_spread_and_honours_what_was_asked() {
-        for (retry, asked, least) in [(0, None, 200), (1, None, 400), (0, Some(3.0), 3_000)] {
-            let wait = wait_before(retry, asked).as_millis();
-            assert!((least..=least + 300).contains(&wait), "{wait}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! The session RPC: one request for one token, its reply, and the retries between them.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -15,6 +14,7 @@ use crate::error::{Details, Error, Kind};
 use crate::http::{Failure, Http, Reply, send};
 use crate::oauth;
 use crate::resource::Resource;
+use crate::retry::{RETRIES, wait_before};
 use crate::session::Session;
 use crate::text::presentable;
 use crate::token::Token;
@@ -25,11 +25,6 @@ pub const METHOD: &str = "delegated_azure_token";
 pub const COOKIE_HEADER: &str = "x-rs-session-server-rpc-cookie";
 /// How long a call may take where nobody says otherwise, in seconds.
 pub const DEFAULT_TIMEOUT: f64 = 30.0;
-
-/// Attempts after the first one, for faults that pass.
-const RETRIES: u32 = 2;
-/// The wait before the first retry; it doubles for the next.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// The body of a request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -343,21 +338,6 @@ fn is_worth_a_retry(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::Throttled) && !is_oauth(error)
 }
 
-/// What the server asks for, else a doubling wait; up to half as long again, so that many clients
-/// that failed together do not come back together.
-fn wait_before(retry: u32, asked: Option<f64>) -> Duration {
-    let wait = match asked {
-        Some(seconds) => Duration::from_secs_f64(seconds),
-        None => FIRST_WAIT * 2_u32.saturating_pow(retry),
-    };
-    let random = RandomState::new().build_hasher().finish() % 1_000;
-    #[allow(clippy::cast_precision_loss, reason = "below a thousand")]
-    let share = random as f64 / 2_000.0;
-    wait + FIRST_WAIT
-        .max(wait.min(Duration::from_secs(1)))
-        .mul_f64(share)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -533,18 +513,6 @@ mod tests {
                 !format!("{error} {error:?}").contains("canary"),
                 "{error:?}"
             );
-        }
-    }
-
-    #[test]
-    fn waits_double_and_the_servers_wish_is_kept() {
-        for (retry, asked, least, most) in [
-            (0, None, 0.2, 0.3),
-            (1, None, 0.4, 0.6),
-            (0, Some(7.0), 7.0, 7.5),
-        ] {
-            let wait = wait_before(retry, asked).as_secs_f64();
-            assert!((least..=most).contains(&wait), "{wait}");
         }
     }
 

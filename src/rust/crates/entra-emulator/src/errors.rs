@@ -88,7 +88,7 @@ impl Refusal {
             Self::UnknownResource(resource) => {
                 format!("The resource principal named {resource} was not found in the tenant.")
             }
-            Self::ItselfAsResource(id) => format!("Application '{id}' asks for a token for itself."),
+            Self::ItselfAsResource(id) => format!("Application '{id}' asks for a token for itself, which only its GUID may name."),
             Self::RevokedRefreshToken => {
                 "The provided grant has expired because it was revoked. Sign in again.".to_owned()
             }

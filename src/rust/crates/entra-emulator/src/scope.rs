@@ -2,6 +2,9 @@
 
 use crate::errors::Refusal;
 
+/// The permission of a token that the app asks for itself.
+const OWN_PERMISSION: &str = "access_as_user";
+
 /// The resources this tenant knows, each with the one delegated permission its users have for it.
 const RESOURCES: [(&str, &str); 8] = [
     ("https://storage.azure.com", "user_impersonation"),
@@ -69,7 +72,11 @@ impl Scope {
     /// The permission that a token for the resource carries.
     pub(crate) fn permission(&self, client_id: &str) -> Result<&'static str, Refusal> {
         let known = without_slash(&self.resource);
-        if known == client_id || known.strip_prefix("api://") == Some(client_id) {
+        // An app may ask for itself, but only by its bare GUID.
+        if known == client_id {
+            return Ok(OWN_PERMISSION);
+        }
+        if known.strip_prefix("api://") == Some(client_id) {
             return Err(Refusal::ItselfAsResource(client_id.to_owned()));
         }
         let permission = RESOURCES

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use entra_emulator::{Options, Person};
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -137,6 +137,26 @@ async fn a_persons_exchanges_run_one_after_another_with_the_newest_refresh_token
             form.contains(&format!("refresh_token=refresh-{number}&")),
             "{form}"
         );
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_callers_at_once_all_get_their_answer() {
+    let (session, _emulator) = Session::at_emulator(Options::default());
+    let callers = (0..200).map(|number| {
+        let resource = [
+            "https://storage.azure.com",
+            "https://vault.azure.net/",
+            "https://nope",
+        ][number % 3];
+        let session = &session;
+        async move { (number % 3, session.ask(resource).await) }
+    });
+    for (kind, body) in join_all(callers).await {
+        match kind {
+            2 => assert_eq!(body["oauth2_error"]["error_codes"], json!([500011])),
+            _ => assert!(!access_token(&body).is_empty()),
+        }
     }
 }
 

@@ -1,0 +1,217 @@
+//! The client against faults on the wire, which the raw-socket server of the R tests makes
+//! (`tests/testthat/wire.py`): what is tried again, what is not, and when a call ends.
+
+// The helpers below are test code too, which clippy.toml's exceptions do not see.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entrar_client::env::Env;
+use entrar_client::error::Error;
+use entrar_client::http::{Http, Settings};
+use entrar_client::resource::Resource;
+use entrar_client::rpc::delegated_token;
+use entrar_client::session::Session;
+use entrar_client::token::Token;
+use serde_json::{Value, json};
+
+struct Server {
+    _process: Child,
+    port: u64,
+}
+
+/// Started once; it ends with this process.
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../../tests/testthat/wire.py"
+    );
+    let owner = std::process::id();
+    let ready = std::env::temp_dir().join(format!("entrar-wire-{owner}.json"));
+    let process = Command::new("python3")
+        .args([script, ready.to_str().unwrap(), &owner.to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let text = loop {
+        match std::fs::read_to_string(&ready) {
+            Ok(text) => break text,
+            Err(_) if started.elapsed() < Duration::from_secs(20) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("the raw-socket server did not start: {error}"),
+        }
+    };
+    let _ = std::fs::remove_file(&ready);
+    let ready: Value = serde_json::from_str(&text).unwrap();
+    Server {
+        _process: process,
+        port: ready["ports"][0].as_u64().unwrap(),
+    }
+});
+
+fn reply(status: &str, headers: &str, body: &str) -> Value {
+    let length = body.len();
+    json!([
+        "send",
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+    ])
+}
+
+fn good() -> Value {
+    reply(
+        "200 OK",
+        "",
+        r#"{"token": {"access_token": "canary-token", "expires_in": 60}}"#,
+    )
+}
+
+struct Asked {
+    outcome: Result<Token, Error>,
+    seconds: f64,
+    requests: usize,
+}
+
+/// Asks a server that answers the n-th request with the n-th of `replies`, and the last ever after.
+fn ask(mut replies: Value, timeout: f64) -> Asked {
+    static SCRIPTS: AtomicU32 = AtomicU32::new(0);
+    // A step that does nothing makes each script's path its own.
+    let number = f64::from(SCRIPTS.fetch_add(1, Ordering::Relaxed)) / 1e9;
+    replies[0]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!(["wait", number]));
+    let path = URL_SAFE_NO_PAD.encode(replies.to_string());
+    let server = format!("http://127.0.0.1:{}", SERVER.port);
+    let address = format!("{server}/{path}");
+    let cookie = "u|garbage|canary-cookie";
+    let env = Env::fixed(
+        &[
+            ("RS_SERVER_ADDRESS", &address),
+            ("RS_SESSION_RPC_COOKIE", cookie),
+        ],
+        1_795_392_000.0,
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let session = Session::discover(&env).unwrap();
+        let http = Http::new(Settings::new(&env, session.address().url())).unwrap();
+        let resource = Resource::parse("https://storage.azure.com").unwrap();
+        let started = Instant::now();
+        let timeout = Duration::from_secs_f64(timeout);
+        let outcome = delegated_token(&http, &env, &session, &resource, timeout).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let log = http
+            .client()
+            .get(format!("{server}/log"))
+            .send()
+            .await
+            .unwrap();
+        let log: Vec<Value> = serde_json::from_str(&log.text().await.unwrap()).unwrap();
+        let requests = log
+            .iter()
+            .filter(|request| request["path"].as_str().unwrap().contains(&path))
+            .count();
+        Asked {
+            outcome,
+            seconds,
+            requests,
+        }
+    })
+}
+
+/// The kind of the failure, and the number of requests.
+fn failure(replies: Value, timeout: f64) -> (&'static str, usize) {
+    let asked = ask(replies, timeout);
+    let error = asked.outcome.unwrap_err();
+    assert!(
+        !format!("{error} {error:?}").contains("canary"),
+        "{error:?}"
+    );
+    assert!(asked.seconds < timeout + 1.0, "{} s", asked.seconds);
+    (error.kind().as_str(), asked.requests)
+}
+
+#[test]
+fn a_broken_connection_is_tried_again_at_once() {
+    let asked = ask(json!([[["reset"]], [good()]]), 10.0);
+    assert_eq!(asked.outcome.unwrap().expires_at, Some(1_795_392_060));
+    assert_eq!(asked.requests, 2);
+    assert_eq!(failure(json!([[["close"]]]), 10.0), ("unreachable", 4));
+}
+
+#[test]
+fn a_passing_fault_is_tried_twice_more() {
+    let busy = || reply("503 Service Unavailable", "", "");
+    assert_eq!(ask(json!([[busy()], [busy()], [good()]]), 10.0).requests, 3);
+    assert_eq!(failure(json!([[busy()]]), 10.0), ("unavailable", 3));
+    let rpc = reply(
+        "200 OK",
+        "",
+        r#"{"error": {"code": 13, "message": "offline"}}"#,
+    );
+    assert_eq!(failure(json!([[rpc]]), 10.0), ("unavailable", 3));
+}
+
+#[test]
+fn a_wait_that_does_not_fit_the_deadline_is_not_begun() {
+    let busy = reply("429 Too Many Requests", "Retry-After: 9\r\n", "");
+    let asked = ask(json!([[busy]]), 5.0);
+    assert_eq!(asked.outcome.unwrap_err().details().retry_after, Some(9.0));
+    assert!(asked.seconds < 4.0, "{} s", asked.seconds);
+    assert_eq!(asked.requests, 1);
+}
+
+#[test]
+fn an_error_of_oauth_is_final() {
+    let body = r#"{"result": false, "oauth2_error": {"error": "temporarily_unavailable"}}"#;
+    assert_eq!(
+        failure(json!([[reply("200 OK", "", body)]]), 10.0),
+        ("unavailable", 1)
+    );
+}
+
+#[test]
+fn a_refused_cookie_is_sent_once_more() {
+    let refusal = || reply("401 Unauthorized", "", "");
+    assert_eq!(failure(json!([[refusal()]]), 10.0), ("bad_cookie", 2));
+    assert_eq!(ask(json!([[refusal()], [good()]]), 10.0).requests, 2);
+}
+
+#[test]
+fn silence_and_a_trickle_end_at_the_deadline() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";
+    assert_eq!(failure(json!([[["wait", 20]]]), 0.5), ("timeout", 1));
+    assert_eq!(failure(json!([[["drip", head, 1]]]), 0.5), ("timeout", 1));
+    assert_eq!(
+        failure(json!([[["send", head], ["drip", "canary", 1]]]), 0.5),
+        ("timeout", 1)
+    );
+}
+
+#[test]
+fn what_is_too_large_redirected_or_no_http_is_a_bad_reply() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n";
+    let large = json!([[["send", head], ["repeat", "canary  ", 262_144]]]);
+    let elsewhere = reply(
+        "307 Temporary Redirect",
+        "Location: http://127.0.0.1:1/canary\r\n",
+        "",
+    );
+    for replies in [
+        large,
+        json!([[elsewhere]]),
+        json!([[["send", "220 canary\r\n\r\n"]]]),
+    ] {
+        assert_eq!(failure(replies, 10.0), ("bad_reply", 1));
+    }
+}
