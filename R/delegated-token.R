@@ -19,7 +19,7 @@
 #' clear. Pass `token$access_token` on to the function that needs it, and do not save it.
 #'
 #' @section Beside rstudioapi:
-#' The function has the name, the argument and the result of `rstudioapi::getDelegatedAzureToken()`.
+#' The function has the name, the arguments and the result of `rstudioapi::getDelegatedAzureToken()`.
 #' Where both packages are attached, the one that was attached last wins; write
 #' `entrar::getDelegatedAzureToken()` to be sure.
 #'
@@ -27,7 +27,10 @@
 #'   `api://` name, or a GUID. It is passed on to the letter: for some services a slash at the end
 #'   makes another token.
 #'
-#' @return A list of class `entrar_token`:
+#' @param as What to return: `"list"`, or `"AzureToken"` for the packages AzureAuth, AzureRMR,
+#'   AzureGraph, AzureKeyVault, AzureStor and Microsoft365R. The latter needs the R6 package.
+#'
+#' @return With `as = "list"`, a list of class `entrar_token`:
 #'   * `access_token`: the secret, a string.
 #'   * `token_type`: how to present it, `"Bearer"`.
 #'   * `scope`: the permissions it carries, one string with spaces between them; `NA` if the server
@@ -35,6 +38,12 @@
 #'   * `expires_at`: when it expires, a number of whole Unix seconds, counted from when the request
 #'     left; `NA` if nothing tells.
 #'   * `id_token`: who you are, as a signed JSON Web Token; only if the server sent one.
+#'
+#'   With `as = "AzureToken"`, an R6 object of that class whose `credentials` are that list, with
+#'   `expires_on` (the expiry as a string) beside it. `tenant` is the tenant that issued the token, or
+#'   `"organizations"` if the token does not tell. `validate()` is `FALSE` from five minutes before
+#'   the expiry, or half the lifetime if that is shorter; `refresh()` gets a new token into the same
+#'   object.
 #'
 #' @section Errors:
 #' An error has class `entrar_error` and a class of its own for each kind of failure, for example
@@ -48,13 +57,19 @@
 #'   as.POSIXct(token$expires_at, origin = "1970-01-01")
 #'   token
 #' }
+#'
+#' \dontrun{
+#' token <- getDelegatedAzureToken("https://graph.microsoft.com/", as = "AzureToken")
+#' AzureGraph::ms_graph$new(token = token)
+#' }
 #' @export
-getDelegatedAzureToken <- function(resource) {
+getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
   call <- sys.call()
   if (missing(resource)) {
     stop_bad_resource("it is missing", call)
   }
   check_resource(resource, call)
+  as <- if (missing(as)) "list" else match.arg(as)
   timeout <- call_timeout()
 
   reply <- if (use_ide()) {
@@ -72,7 +87,8 @@ getDelegatedAzureToken <- function(resource) {
   if (!is.null(reply$failure)) {
     stop(new_failure(reply$failure, resource, call))
   }
-  new_token(reply$token, resource)
+  token <- new_token(reply$token, resource)
+  if (as == "AzureToken") new_azure_token(token) else token
 }
 
 # Everything about the argument that has to do with R's types; the rest is checked in Rust.

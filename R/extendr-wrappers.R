@@ -25,6 +25,12 @@ ide_token <- function(token, sent) .Call(wrap__ide_token, token, sent)
 #' @noRd
 ide_failure <- function(text) .Call(wrap__ide_failure, text)
 
+#' The tenant that issued a token, if the token tells.
+#' @param access_token The secret, a string.
+#' @return The tenant's id, or `NA`.
+#' @noRd
+token_tenant <- function(access_token) .Call(wrap__token_tenant, access_token)
+
 #' Whether there is a server to ask and a cookie to ask it with.
 #' @noRd
 has_server_session <- function() .Call(wrap__has_server_session)

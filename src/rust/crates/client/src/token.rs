@@ -101,14 +101,27 @@ fn at(sent: f64, lifetime: f64, name: &str) -> Result<i64, String> {
     Ok((sent + lifetime).floor() as i64)
 }
 
-/// The `exp` claim, if the token happens to be a JSON Web Token; nothing else in it is looked at.
+/// A claim that is a string, if the token happens to be a JSON Web Token. Its signature is not
+/// verified: that is for the resource to do.
+#[must_use]
+pub fn claim(access_token: &str, name: &str) -> Option<String> {
+    let claims = claims(access_token)?;
+    let text = claims.get(name)?.as_str()?;
+    let printable = !text.is_empty() && !text.chars().any(char::is_control);
+    printable.then(|| text.to_owned())
+}
+
 fn expiry_in_token(access_token: &str) -> Option<i64> {
-    let claims = access_token.split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    let exp = claims.get("exp")?.as_f64()?;
+    let exp = claims(access_token)?.get("exp")?.as_f64()?;
     #[allow(clippy::cast_possible_truncation, reason = "bounded by the range")]
     (0.0..1e11).contains(&exp).then_some(exp.floor() as i64)
+}
+
+/// The middle part of a JSON Web Token; any other token has none.
+fn claims(access_token: &str) -> Option<Value> {
+    let claims = access_token.split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&claims).ok()
 }
 
 #[cfg(test)]
@@ -188,6 +201,19 @@ mod tests {
             expires_at(json!({"access_token": format!("eyJh.{claims}.sig")})),
             Ok(Some(1_795_395_599))
         );
+    }
+
+    #[test]
+    fn a_claim_is_read_from_a_web_token_and_from_no_other() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"tid":"contoso","n":1,"e":"","c":"a\nb"}"#);
+        let token = format!("eyJh.{claims}.sig");
+        assert_eq!(claim(&token, "tid").as_deref(), Some("contoso"));
+        for name in ["n", "e", "c", "absent"] {
+            assert_eq!(claim(&token, name), None, "{name}");
+        }
+        for token in ["opaque", "a.b.c", "a..c", ""] {
+            assert_eq!(claim(token, "tid"), None, "{token}");
+        }
     }
 
     #[test]

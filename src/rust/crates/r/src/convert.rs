@@ -64,7 +64,8 @@ pub fn error(error: &Error) -> List {
     )
 }
 
-fn text(text: Option<&str>) -> Robj {
+/// A string, or `NA`.
+pub fn text(text: Option<&str>) -> Robj {
     text.map_or_else(Rstr::na, Rstr::from).into()
 }
 

@@ -19,7 +19,7 @@ use entrar_client::error::{Error, Kind};
 use entrar_client::resource::Resource;
 use entrar_client::rpc;
 use entrar_client::session::Session;
-use entrar_client::token::Token;
+use entrar_client::token::{self, Token};
 use extendr_api::prelude::*;
 
 /// Asks the session's server for a fresh token.
@@ -78,6 +78,15 @@ fn ide_failure(text: &str) -> List {
     convert::error(&rpc::text_error(text, ""))
 }
 
+/// The tenant that issued a token, if the token tells.
+/// @param access_token The secret, a string.
+/// @return The tenant's id, or `NA`.
+/// @noRd
+#[extendr]
+fn token_tenant(access_token: &str) -> Robj {
+    convert::text(token::claim(access_token, "tid").as_deref())
+}
+
 /// Whether there is a server to ask and a cookie to ask it with.
 /// @noRd
 #[extendr]
@@ -98,6 +107,7 @@ extendr_module! {
     fn delegated_token;
     fn ide_token;
     fn ide_failure;
+    fn token_tenant;
     fn has_server_session;
     fn failure_kinds;
 }

@@ -1,0 +1,86 @@
+# A delegated token in the form that the AzureR packages want: an R6 object of class AzureToken.
+
+# The class has the fields and methods of AzureAuth's, as far as AzureRMR, AzureGraph, AzureKeyVault,
+# AzureStor and Microsoft365R use them. AzureAuth itself is not needed.
+new_azure_token <- function(token) {
+  if (!requireNamespace("R6", quietly = TRUE)) {
+    stop(
+      "`as = \"AzureToken\"` needs the R6 package. Install it with install.packages(\"R6\").",
+      call. = FALSE
+    )
+  }
+  if (is.null(azure_token_class$generator)) {
+    azure_token_class$generator <- make_azure_token_class()
+  }
+  azure_token_class$generator$new(token)
+}
+
+# R6 is only suggested, so the class is made when it is first needed.
+azure_token_class <- new.env(parent = emptyenv())
+
+# R6 puts `self` and `private` into its methods' environment, where R CMD check does not look.
+utils::globalVariables(c("self", "private"))
+
+make_azure_token_class <- function() {
+  R6::R6Class(
+    "AzureToken",
+    # Printing an object of AzureRMR or AzureGraph looks at all of these.
+    public = list(
+      version = 1,
+      resource = NULL,
+      scope = NULL,
+      aad_host = NULL,
+      tenant = NULL,
+      auth_type = "delegated",
+      client = NULL,
+      token_args = list(),
+      authorize_args = list(),
+      credentials = NULL,
+      initialize = function(token) {
+        self$resource <- attr(token, "resource")
+        private$keep(token)
+      },
+      # Tokens are not written to disk.
+      cache = function() invisible(NULL),
+      hash = function() paste0("entrar-delegated-", gsub("[^A-Za-z0-9._-]+", "-", self$resource)),
+      validate = function() {
+        is.na(private$renew_at) || as.numeric(Sys.time()) < private$renew_at
+      },
+      can_refresh = function() TRUE,
+      refresh = function() {
+        private$keep(getDelegatedAzureToken(self$resource))
+        invisible(self)
+      },
+      print = function(...) {
+        writeLines(c(
+          "<AzureToken> delegated, from entrar",
+          paste("  resource:", self$resource),
+          paste("  tenant:  ", self$tenant),
+          paste("  expires: ", format_expiry(self$credentials$expires_at)),
+          paste("  token:   ", redacted)
+        ))
+        invisible(self)
+      }
+    ),
+    private = list(
+      renew_at = NA_real_,
+      keep = function(token) {
+        expires_at <- token$expires_at
+        private$renew_at <- renewal_time(expires_at, as.numeric(Sys.time()))
+        tenant <- token_tenant(token$access_token)
+        self$tenant <- if (is.na(tenant)) "organizations" else tenant
+        # AzureAuth's name for the expiry, and its form.
+        if (!is.na(expires_at)) {
+          token$expires_on <- format(expires_at, scientific = FALSE)
+        }
+        self$credentials <- token
+      }
+    )
+  )
+}
+
+# When a token that was received at `now` is to be renewed: five minutes before it expires, or at half
+# of its lifetime if that is shorter. All in Unix seconds.
+renewal_time <- function(expires_at, now) {
+  expires_at - min(300, max(0, expires_at - now) / 2)
+}
