@@ -1,86 +1,137 @@
-# A delegated token in the form that the AzureR packages want: an R6 object of class AzureToken.
+# A token that stays fresh: kept in this process's memory, renewed before it expires.
 
-# The class has the fields and methods of AzureAuth's, as far as AzureRMR, AzureGraph, AzureKeyVault,
-# AzureStor and Microsoft365R use them. AzureAuth itself is not needed.
-new_azure_token <- function(token) {
-  if (!requireNamespace("R6", quietly = TRUE)) {
-    stop(
-      "`as = \"AzureToken\"` needs the R6 package. Install it with install.packages(\"R6\").",
-      call. = FALSE
-    )
+#' A token that stays fresh
+#'
+#' `azure_token()` returns a delegated access token as a string. It is kept in this process's memory and
+#' renewed before it expires, so call it wherever a token is needed, in a loop too, rather than keep
+#' its result. [getDelegatedAzureToken()] asks Entra ID at every call; this function asks about once an
+#' hour.
+#'
+#' A token is renewed five minutes before it expires, or after half its lifetime if that is later. While
+#' a renewal fails, the old token serves until it expires, with one warning, and the renewal is tried
+#' again every 30 seconds. After an error that asking again cannot cure, the same question is not sent
+#' for a minute: the error is raised again at once. What a server asks to wait is waited.
+#'
+#' Nothing is written to disk. Tokens are kept for one resource, one session (its address and cookie)
+#' and one process; a forked child gets its own.
+#'
+#' `azure_forget()` drops every token that is kept. R may still hold the strings in its own memory, and
+#' so may your variables: that is outside this package's reach. The tokens stay valid until they expire.
+#'
+#' `azure_headers()` is the same token as HTTP headers, for clients that take a named list of them or
+#' a function returning one: `ellmer::chat_azure_openai(credentials = function() azure_headers("openai"))`,
+#' `curl::handle_setheaders(handle, .list = azure_headers("storage"))`. It prints without the secret.
+#'
+#' @param resource The Azure service, as for [getDelegatedAzureToken()].
+#' @param refresh `TRUE` to renew the token though the old one would do, for example after a resource
+#'   has refused it.
+#'
+#' @return `azure_token()`: the secret, one string. `azure_headers()`: a list with the one element
+#'   `Authorization`. `azure_forget()`: `NULL`, invisibly.
+#'
+#' @section Errors:
+#' Those of [getDelegatedAzureToken()]; see [entrar-errors].
+#'
+#' @examples
+#' if (has_azure_session()) {
+#'   headers <- c(Authorization = paste("Bearer", azure_token("graph")))
+#'   azure_headers("graph")
+#'   azure_forget()
+#' }
+#'
+#' \dontrun{
+#' # SQL Server: the slash at the end of the resource is part of it.
+#' DBI::dbConnect(
+#'   odbc::odbc(),
+#'   driver = "ODBC Driver 18 for SQL Server",
+#'   server = "example.database.windows.net",
+#'   database = "example",
+#'   attributes = list(azure_token = azure_token("https://database.windows.net/"))
+#' )
+#' }
+#' @export
+azure_token <- function(resource, refresh = FALSE) {
+  # All that a hit takes: one look-up, which returns the string that it kept.
+  if (isFALSE(refresh) && !missing(resource)) {
+    kept <- kept_token(resource, FALSE, FALSE)
+    if (is.character(kept)) {
+      return(kept)
+    }
   }
-  if (is.null(azure_token_class$generator)) {
-    azure_token_class$generator <- make_azure_token_class()
+  call <- sys.call()
+  if (missing(resource)) {
+    stop_bad_resource("it is missing", call)
   }
-  azure_token_class$generator$new(token)
+  if (!isTRUE(refresh) && !isFALSE(refresh)) {
+    stop("`refresh` must be TRUE or FALSE.")
+  }
+  fresh_token(resource, refresh, call)$access_token
 }
 
-# R6 is only suggested, so the class is made when it is first needed.
-azure_token_class <- new.env(parent = emptyenv())
-
-# R6 puts `self` and `private` into its methods' environment, where R CMD check does not look.
-utils::globalVariables(c("self", "private"))
-
-make_azure_token_class <- function() {
-  R6::R6Class(
-    "AzureToken",
-    # Printing an object of AzureRMR or AzureGraph looks at all of these.
-    public = list(
-      version = 1,
-      resource = NULL,
-      scope = NULL,
-      aad_host = NULL,
-      tenant = NULL,
-      auth_type = "delegated",
-      client = NULL,
-      token_args = list(),
-      authorize_args = list(),
-      credentials = NULL,
-      initialize = function(token) {
-        self$resource <- attr(token, "resource")
-        private$keep(token)
-      },
-      # Tokens are not written to disk.
-      cache = function() invisible(NULL),
-      hash = function() paste0("entrar-delegated-", gsub("[^A-Za-z0-9._-]+", "-", self$resource)),
-      validate = function() {
-        is.na(private$renew_at) || as.numeric(Sys.time()) < private$renew_at
-      },
-      can_refresh = function() TRUE,
-      refresh = function() {
-        private$keep(getDelegatedAzureToken(self$resource))
-        invisible(self)
-      },
-      print = function(...) {
-        writeLines(c(
-          "<AzureToken> delegated, from entrar",
-          paste("  resource:", self$resource),
-          paste("  tenant:  ", self$tenant),
-          paste("  expires: ", format_expiry(self$credentials$expires_at)),
-          paste("  token:   ", redacted)
-        ))
-        invisible(self)
-      }
-    ),
-    private = list(
-      renew_at = NA_real_,
-      keep = function(token) {
-        expires_at <- token$expires_at
-        private$renew_at <- renewal_time(expires_at, as.numeric(Sys.time()))
-        tenant <- token_tenant(token$access_token)
-        self$tenant <- if (is.na(tenant)) "organizations" else tenant
-        # AzureAuth's name for the expiry, and its form.
-        if (!is.na(expires_at)) {
-          token$expires_on <- format(expires_at, scientific = FALSE)
-        }
-        self$credentials <- token
-      }
-    )
+#' @rdname azure_token
+#' @export
+azure_headers <- function(resource) {
+  structure(
+    list(Authorization = paste("Bearer", azure_token(resource))),
+    class = "entrar_headers"
   )
 }
 
-# When a token that was received at `now` is to be renewed: five minutes before it expires, or at half
-# of its lifetime if that is shorter. All in Unix seconds.
-renewal_time <- function(expires_at, now) {
-  expires_at - min(300, max(0, expires_at - now) / 2)
+#' @rdname azure_token
+#' @export
+azure_forget <- function() {
+  drop_tokens()
+  invisible()
+}
+
+# A token that is kept or renewed, whole.
+fresh_token <- function(resource, insist, call) {
+  resource <- check_resource(resource, call)
+  kept <- kept_token(resource, insist, TRUE)
+  if (inherits(kept, "entrar_token")) {
+    return(kept)
+  }
+  if (!is.null(kept)) {
+    stop(new_failure(kept, resource, call))
+  }
+
+  sent <- as.numeric(Sys.time())
+  reply <- request_token(resource)
+  if (is.null(reply$failure)) {
+    token <- new_token(reply$token, resource)
+    keep_token(resource, token, sent)
+    return(token)
+  }
+  failure <- reply$failure
+  old <- keep_failure(resource, failure, is_final(failure), failure$retry_after, insist)
+  if (is.null(old)) {
+    stop(new_failure(failure, resource, call))
+  }
+  if (old$first) {
+    message <- failure_message(failure, resource)
+    warning("The old token is used while it is valid. ", message, call. = FALSE)
+  }
+  old$token
+}
+
+# Whether the same question would get the same answer. What was found without asking may change at
+# any time: a session appears, the cookie is rotated.
+is_final <- function(failure) {
+  !failure$retryable && !failure$kind %in% c("no_session", "bad_cookie")
+}
+
+#' @export
+format.entrar_headers <- function(x, ...) {
+  paste0(names(x), ": Bearer ", redacted)
+}
+
+#' @export
+print.entrar_headers <- function(x, ...) {
+  writeLines(format(x, ...))
+  invisible(x)
+}
+
+#' @export
+str.entrar_headers <- function(object, ...) {
+  cat("entrar_headers, ", format(object), "\n", sep = "")
 }

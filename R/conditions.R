@@ -83,7 +83,7 @@ NULL
 # What to do, by kind. Rust has the same kinds, in the same order.
 remedies <- c(
   bad_resource = "Use the resource's URI or GUID as its documentation gives it, for example \"https://storage.azure.com\".",
-  no_session = "Outside Posit Workbench, `entrar demo -- R` in a terminal tries the package on an emulated tenant; system.file(\"bin\", \"entrar\", package = \"entrar\") is the command.",
+  no_session = "Run this in a Posit Workbench session with delegated Azure credentials.",
   server_too_old = "Ask the administrator for Posit Workbench 2024.12.0 or later with delegated Azure credentials, and check that RS_SERVER_ADDRESS is its address.",
   bad_cookie = "Restart R. If that does not help, sign out of Posit Workbench and sign in again.",
   unreachable = "Check RS_SERVER_ADDRESS and the network; for https also REQUESTS_CA_BUNDLE.",

@@ -7,16 +7,17 @@
 #' to sign in to again. It works in every R process of a session: RStudio, Positron, VS Code and
 #' Jupyter, and equally `Rscript`, a Quarto document, a background job or a forked worker.
 #'
-#' Every call is a fresh exchange with Entra ID; nothing is cached. In a loop, keep the token and
-#' ask again shortly before it expires.
+#' Every call is a fresh exchange with Entra ID; nothing is cached. In a loop, use [azure_token()], which
+#' keeps the token and renews it before it expires.
 #'
 #' A call ends after 30 seconds at the latest (see [entrar-options]), and can be interrupted at any
-#' moment.
+#' moment. In an RStudio session that has no address of its server, RStudio itself is asked, and decides
+#' how long that takes.
 #'
 #' @section Keep it secret:
 #' Whoever has the token can act as you until it expires. Printing it shows `<REDACTED>`, but the
-#' list holds the secret itself: a token kept in the workspace is saved with it in `.RData`, in
-#' clear. Pass `token$access_token` on to the function that needs it, and do not save it.
+#' list holds the secret itself: `unlist()`, `toString()` or `dput()` show it, and a token kept in the
+#' workspace is saved with it in `.RData`, in clear. Pass `token$access_token` on to the function that needs it, and do not save it.
 #'
 #' @section Beside rstudioapi:
 #' The function has the name, the arguments and the result of `rstudioapi::getDelegatedAzureToken()`.
@@ -25,7 +26,7 @@
 #'
 #' @param resource The Azure service, as one string: a URI such as `"https://storage.azure.com"`, an
 #'   `api://` name, or a GUID. It is passed on to the letter: for some services a slash at the end
-#'   makes another token.
+#'   makes another token. A name of [azure_resources()] stands for its resource.
 #'
 #' @param as What to return: `"list"`, or `"AzureToken"` for the packages AzureAuth, AzureRMR,
 #'   AzureGraph, AzureKeyVault, AzureStor and Microsoft365R. The latter needs the R6 package.
@@ -43,7 +44,7 @@
 #'   `expires_on` (the expiry as a string) beside it. `tenant` is the tenant that issued the token, or
 #'   `"organizations"` if the token does not tell. `validate()` is `FALSE` from five minutes before
 #'   the expiry, or half the lifetime if that is shorter; `refresh()` gets a new token into the same
-#'   object.
+#'   object, and shares it with [azure_token()].
 #'
 #' @section Errors:
 #' An error has class `entrar_error` and a class of its own for each kind of failure, for example
@@ -68,30 +69,32 @@ getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
   if (missing(resource)) {
     stop_bad_resource("it is missing", call)
   }
-  check_resource(resource, call)
+  resource <- check_resource(resource, call)
   as <- if (missing(as)) "list" else match.arg(as)
-  timeout <- call_timeout()
 
-  reply <- if (use_ide()) {
-    ask_ide(resource)
-  } else {
-    delegated_token(enc2utf8(resource), timeout)
-  }
-
-  if (reply$interrupted) {
-    raise_interrupt()
-  }
-  if (reply$in_clear) {
-    warn_in_clear()
-  }
+  sent <- as.numeric(Sys.time())
+  reply <- request_token(resource)
   if (!is.null(reply$failure)) {
     stop(new_failure(reply$failure, resource, call))
   }
   token <- new_token(reply$token, resource)
-  if (as == "AzureToken") new_azure_token(token) else token
+  if (as == "AzureToken") new_azure_token(token, sent) else token
 }
 
-# Everything about the argument that has to do with R's types; the rest is checked in Rust.
+# One exchange. The reply has a `token` or a `failure`, as lists.
+request_token <- function(resource) {
+  reply <- if (use_ide()) ask_ide(resource) else delegated_token(resource, call_timeout())
+  if (!is.null(reply$interrupt)) {
+    raise(reply$interrupt)
+  }
+  if (reply$in_clear) {
+    warn_in_clear()
+  }
+  reply
+}
+
+# What has to do with R's types is checked here, the rest in Rust. Returns the resource in UTF-8, and the
+# one that a name stands for.
 check_resource <- function(resource, call) {
   given <- if (is.null(resource)) {
     "it is NULL"
@@ -101,10 +104,17 @@ check_resource <- function(resource, call) {
     sprintf("there are %d of them", length(resource))
   } else if (is.na(resource)) {
     "it is NA"
+  } else if (!validUTF8(resource <- enc2utf8(resource))) {
+    "its encoding is broken"
   }
   if (!is.null(given)) {
     stop_bad_resource(given, call)
   }
+  checked <- checked_resource(resource)
+  if (is.list(checked)) {
+    stop(new_failure(checked, resource, call))
+  }
+  checked
 }
 
 stop_bad_resource <- function(given, call) {
@@ -115,10 +125,16 @@ stop_bad_resource <- function(given, call) {
   stop(new_failure(failure, NA_character_, call))
 }
 
-# R has no function that raises its own interrupt.
-raise_interrupt <- function() {
-  interrupt <- structure(list(message = "", call = NULL), class = c("interrupt", "condition"))
-  signalCondition(interrupt)
+# Raises again what ended a call: an interrupt, for which R has no function, or an error such as that of
+# a time limit. An interrupt that could not be caught as a condition is `TRUE`.
+raise <- function(condition) {
+  if (inherits(condition, "error")) {
+    stop(condition)
+  }
+  if (isTRUE(condition)) {
+    condition <- structure(list(message = "", call = NULL), class = c("interrupt", "condition"))
+  }
+  signalCondition(condition)
   invokeRestart("abort")
 }
 

@@ -5,10 +5,18 @@
 #' @useDynLib entrar, .registration = TRUE
 NULL
 
+#' Checks a resource.
+#' @param resource One string.
+#' @return The resource that it stands for, a string; or a failure, as in `delegated_token()`'s
+#'   result.
+#' @noRd
+checked_resource <- function(resource) .Call(wrap__checked_resource, resource)
+
 #' Asks the session's server for a fresh token.
 #' @param resource One string.
 #' @param timeout Seconds for the whole call.
-#' @return A list of `token`, `failure`, `interrupted` and `in_clear`; see `R/delegated-token.R`.
+#' @return A list of `token`, `failure` and `interrupt` (a condition to raise again, or `TRUE`),
+#'   of which two are `NULL`, and of `in_clear`.
 #' @noRd
 delegated_token <- function(resource, timeout) .Call(wrap__delegated_token, resource, timeout)
 
@@ -21,9 +29,50 @@ ide_token <- function(token, sent) .Call(wrap__ide_token, token, sent)
 
 #' Reads the error that the RStudio IDE's own function has raised.
 #' @param text Its message.
-#' @return A failure, as in `delegated_token()`'s result.
+#' @return As `delegated_token()`.
 #' @noRd
 ide_failure <- function(text) .Call(wrap__ide_failure, text)
+
+#' The well-known resources: parallel vectors `cloud`, `name` and `resource`.
+#' @noRd
+well_known_resources <- function() .Call(wrap__well_known_resources)
+
+#' What is kept for a resource.
+#' @param resource A string; anything else is not kept.
+#' @param insist Whether a new token is wanted though the old one would do.
+#' @param whole Whether to return the whole token, a list, and not its secret alone.
+#' @return The token; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
+#'   the server must be asked.
+#' @noRd
+kept_token <- function(resource, insist, whole) .Call(wrap__kept_token, resource, insist, whole)
+
+#' Keeps a token.
+#' @param resource A string.
+#' @param token An `entrar_token`.
+#' @param sent When it was asked for, in Unix seconds.
+#' @noRd
+keep_token <- function(resource, token, sent) .Call(wrap__keep_token, resource, token, sent)
+
+#' Remembers that there was no token.
+#' @param resource A string.
+#' @param failure As in `delegated_token()`'s result.
+#' @param is_final Whether asking again cannot cure it.
+#' @param retry_after Seconds that the server asks to wait, or `NA`.
+#' @param insist As for `kept_token()`.
+#' @return A list of the old `token`, if it is still valid, and whether this is the `first` time
+#'   that it could not be renewed; else `NULL`.
+#' @noRd
+keep_failure <- function(resource, failure, is_final, retry_after, insist) .Call(wrap__keep_failure, resource, failure, is_final, retry_after, insist)
+
+#' Drops every token that is kept.
+#' @noRd
+drop_tokens <- function() .Call(wrap__drop_tokens)
+
+#' When a token is to be renewed, in Unix seconds.
+#' @param sent When it was asked for.
+#' @param expires_at When it expires.
+#' @noRd
+renewal_time <- function(sent, expires_at) .Call(wrap__renewal_time, sent, expires_at)
 
 #' The tenant that issued a token, if the token tells.
 #' @param access_token The secret, a string.

@@ -4,7 +4,8 @@
 #'
 #' @section Options:
 #' * `entrar.timeout`: how long a call may take in all, in seconds; 30 if it is not set. The
-#'   variable `ENTRAR_TIMEOUT` does the same where the option is not set.
+#'   variable `ENTRAR_TIMEOUT` does the same where the option is not set. Anything but one number above 0
+#'   and at most 86400 is an error.
 #'
 #' @section Variables that Posit Workbench sets:
 #' * `RS_SERVER_ADDRESS`: the server's address, for example `http://127.0.0.1:8787`.

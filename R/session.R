@@ -37,8 +37,7 @@ ask_ide <- function(resource) {
   sent <- as.numeric(Sys.time())
   token <- tryCatch(ide_function()(resource), error = identity)
   if (inherits(token, "error")) {
-    failure <- ide_failure(enc2utf8(conditionMessage(token)))
-    return(list(token = NULL, failure = failure, interrupted = FALSE, in_clear = FALSE))
+    return(ide_failure(enc2utf8(conditionMessage(token))))
   }
   ide_token(as.list(token), sent)
 }

@@ -11,9 +11,9 @@ format.entrar_token <- function(x, ...) {
   fields <- unclass(x)
   lines <- c(
     resource = attr(x, "resource"),
-    expires = format_expiry(fields[["expires_at"]]),
+    expires = if (!is.null(fields[["expires_at"]])) format_expiry(fields[["expires_at"]]),
     scope = fields[["scope"]],
-    access_token = redacted,
+    access_token = if (!is.null(fields[["access_token"]])) redacted,
     id_token = if (!is.null(fields[["id_token"]])) redacted
   )
   lines <- lines[!is.na(lines)]
@@ -24,6 +24,18 @@ format.entrar_token <- function(x, ...) {
 print.entrar_token <- function(x, ...) {
   writeLines(format(x, ...))
   invisible(x)
+}
+
+# A part of a token does not show its secrets either.
+#' @export
+`[.entrar_token` <- function(x, i) {
+  structure(unclass(x)[i], resource = attr(x, "resource"), class = "entrar_token")
+}
+
+# R would take `token$token` for `token_type`.
+#' @export
+`$.entrar_token` <- function(x, name) {
+  .subset2(x, name)
 }
 
 #' @export
@@ -38,7 +50,7 @@ str.entrar_token <- function(object, ...) {
 }
 
 format_expiry <- function(expires_at) {
-  if (is.null(expires_at) || is.na(expires_at)) {
+  if (is.na(expires_at)) {
     return("not known")
   }
   minutes <- (expires_at - as.numeric(Sys.time())) / 60

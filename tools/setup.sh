@@ -10,7 +10,7 @@ goal=${1:?usage: tools/setup.sh demo or test}
 # The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="httr2 jsonlite lintr R6 roxygen2 testthat withr"
+r_packages="httr2 jsonlite lintr R6 roxygen2 rstudioapi testthat withr"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }

@@ -1,125 +1,204 @@
-skip_if_not_installed("R6")
+numbered <- function(n, ...) list(token_reply(access_token = paste0("CANARY-", n), ...))
 
-# base64url without a package: what a JWT's middle part is.
-claims <- function(text) gsub("=+$", "", jsonlite::base64url_enc(charToRaw(text)))
-web_token <- function(text) paste(claims("{}"), claims(text), canary, sep = ".")
-
-azure_token_from <- function(...) {
-  local_session(wire_address(list(token_reply(...))), frame = parent.frame())
-  getDelegatedAzureToken("https://management.azure.com/", as = "AzureToken")
+# A session whose server hands out CANARY-1, CANARY-2, ... ; nothing is kept from before.
+local_numbered <- function(..., frame = parent.frame()) {
+  address <- wire_address(numbered(1, ...), numbered(2, ...), numbered(3, ...), numbered(4, ...))
+  local_session(address, frame = frame)
+  azure_forget()
+  withr::defer(azure_forget(), frame)
+  address
 }
 
-test_that("it has every field and method that rstudioapi's has", {
-  token <- azure_token_from()
-  expect_s3_class(token, c("AzureToken", "R6"), exact = TRUE)
-  expect_true(R6::is.R6(token))
-  fields <- c(
-    c("version", "resource", "scope", "tenant", "aad_host", "auth_type", "client"),
-    c("token_args", "authorize_args", "credentials")
-  )
-  methods <- c("cache", "hash", "validate", "can_refresh", "refresh", "print")
-  expect_true(all(c(fields, methods) %in% names(token)))
-  expect_identical(token$version, 1)
-  expect_identical(token$auth_type, "delegated")
-  expect_identical(token$resource, "https://management.azure.com/")
-  expect_identical(token$hash(), "entrar-delegated-https-management.azure.com-")
-  expect_true(token$can_refresh())
-  expect_null(token$cache())
+# Secrets are compared where a failing test does not print them.
+expect_number <- function(token, number) expect_true(identical(token, paste0("CANARY-", number)))
 
-  expect_s3_class(token$credentials, "entrar_token")
-  expect_identical(as.numeric(token$credentials$expires_on), token$credentials$expires_at)
+test_that("a token is a string that is asked for once", {
+  address <- local_numbered()
+  for (i in 1:100) {
+    expect_number(azure_token(storage), 1)
+  }
+  expect_length(requests_at(address), 1)
 })
 
-test_that("the tenant is the token's, and never NULL", {
-  expect_identical(
-    azure_token_from(access_token = web_token("{\"tid\":\"contoso\"}"))$tenant,
-    "contoso"
-  )
-  expect_identical(azure_token_from()$tenant, "organizations")
+test_that("each resource has its own token, to the letter, and a name stands for its resource", {
+  address <- local_numbered()
+  expect_number(azure_token(storage), 1)
+  expect_number(azure_token(paste0(storage, "/")), 2)
+  expect_number(azure_token("storage"), 1)
+  expect_number(azure_token("graph"), 3)
+  expect_number(azure_token("https://graph.microsoft.com"), 3)
+  expect_length(requests_at(address), 3)
 })
 
-test_that("it is valid until shortly before it expires", {
-  expect_true(azure_token_from()$validate())
-  expect_true(azure_token_from(expires_in = 20)$validate())
-  expect_false(azure_token_from(expires_in = 0)$validate())
-  local_session(wire_address(list(reply("{\"token\":{\"access_token\":\"opaque\"}}"))))
-  expect_true(getDelegatedAzureToken("r", as = "AzureToken")$validate())
-
-  expect_identical(renewal_time(1000, now = 0), 700)
-  expect_identical(renewal_time(100, now = 0), 50)
-  expect_identical(renewal_time(100, now = 200), 100)
-  expect_identical(renewal_time(NA_real_, now = 0), NA_real_)
+test_that("a token is renewed when half of a short lifetime is over", {
+  local_numbered(expires_in = 2)
+  expect_number(azure_token(storage), 1)
+  Sys.sleep(1.2)
+  expect_number(azure_token(storage), 2)
 })
 
-test_that("refresh() gets a new token into the same object", {
-  first <- token_reply(access_token = "CANARY-1", expires_in = 0)
-  local_session(wire_address(list(first), list(token_reply(access_token = "CANARY-2"))))
-  token <- getDelegatedAzureToken(storage, as = "AzureToken")
-  alias <- token
-  expect_false(token$validate())
-  expect_identical(token$refresh(), token)
-  expect_true(alias$validate())
-  expect_true(identical(alias$credentials$access_token, "CANARY-2"))
+test_that("tokens that are born dead cause one exchange a call, and no loop", {
+  address <- local_numbered(expires_in = 0)
+  for (i in 1:3) {
+    expect_number(azure_token(storage), i)
+  }
+  expect_length(requests_at(address), 3)
 })
 
-test_that("a copy for another resource refreshes for that one", {
-  address <- wire_address(list(token_reply()))
+test_that("refresh = TRUE renews, and the new token is kept", {
+  local_numbered()
+  expect_number(azure_token(storage), 1)
+  expect_number(azure_token(storage, refresh = TRUE), 2)
+  expect_number(azure_token(storage), 2)
+  for (bad in list(NA, "yes", NULL, c(TRUE, FALSE))) {
+    expect_error(azure_token(storage, refresh = bad), "must be TRUE or FALSE")
+  }
+})
+
+test_that("what is forgotten is asked for again", {
+  local_numbered()
+  expect_number(azure_token(storage), 1)
+  expect_null(withVisible(azure_forget())$value)
+  expect_number(azure_token(storage), 2)
+})
+
+test_that("another session never gets this session's token", {
+  first <- local_numbered()
+  expect_number(azure_token(storage), 1)
+  second <- wire_address(list(token_reply(access_token = "CANARY-other")))
+  withr::with_envvar(c(RS_SERVER_ADDRESS = second), {
+    expect_true(identical(azure_token(storage), "CANARY-other"))
+  })
+  withr::with_envvar(c(RS_SESSION_RPC_COOKIE = canary_cookie("bob")), {
+    expect_number(azure_token(storage), 2)
+  })
+})
+
+test_that("getDelegatedAzureToken() takes no token from here, and leaves none", {
+  local_numbered()
+  expect_number(azure_token(storage), 1)
+  expect_number(getDelegatedAzureToken(storage)$access_token, 2)
+  expect_number(azure_token(storage), 1)
+})
+
+test_that("while renewing fails the old token serves, with one warning", {
+  busy <- list(reply(status = "500 Internal Server Error"))
+  address <- wire_address(numbered(1, expires_in = 6), busy)
   local_session(address)
-  token <- getDelegatedAzureToken("https://management.azure.com/", as = "AzureToken")
-  copy <- token$clone()
-  copy$resource <- "https://graph.microsoft.com/"
-  copy$refresh()
-  expect_match(requests_at(address)[[2]]$body, "https://graph.microsoft.com/", fixed = TRUE)
+  azure_forget()
+  expect_number(azure_token(storage), 1)
+  Sys.sleep(3.2)
+  expect_warning(token <- azure_token(storage), "The old token is used while it is valid")
+  expect_number(token, 1)
+  expect_silent(token <- azure_token(storage))
+  expect_number(token, 1)
+  # The next attempt is due after 30 seconds only.
+  expect_length(requests_at(address), 2)
+  expect_error(azure_token(storage, refresh = TRUE), class = "entrar_error_server_error")
+  azure_forget()
 })
 
-test_that("no way of showing it shows the secret", {
-  token <- azure_token_from()
-  shown <- c(
-    capture.output(print(token)),
-    capture.output(str(token)),
-    capture.output(token$credentials)
-  )
+test_that("an error that asking again cannot cure is not asked about again", {
+  body <- "{\"oauth2_error\":{\"error\":\"invalid_grant\",\"error_description\":\"AADSTS700082: x\"}}"
+  address <- wire_address(list(reply(body)))
+  local_session(address)
+  azure_forget()
+  for (i in 1:3) {
+    error <- expect_error(azure_token(storage), class = "entrar_error_sign_in_required")
+    expect_identical(error$aadsts, 700082L)
+  }
+  expect_identical(conditionCall(error)[[1]], quote(azure_token))
+  expect_length(requests_at(address), 1)
+  expect_error(azure_token(storage, refresh = TRUE), class = "entrar_error_sign_in_required")
+  expect_length(requests_at(address), 2)
+  azure_forget()
+})
+
+test_that("what the server asks to wait is waited", {
+  throttled <- list(reply(status = "429 Too Many Requests", headers = "Retry-After: 120"))
+  address <- wire_address(throttled)
+  local_session(address)
+  azure_forget()
+  for (refresh in c(FALSE, FALSE, TRUE)) {
+    expect_error(azure_token(storage, refresh), class = "entrar_error_throttled")
+  }
+  expect_length(requests_at(address), 1)
+  azure_forget()
+})
+
+test_that("bad arguments are errors, as everywhere", {
+  local_numbered()
+  expect_error(azure_token(), class = "entrar_error_bad_resource")
+  for (bad in list(NULL, NA, 1, c("a", "b"), "")) {
+    expect_error(azure_token(bad), class = "entrar_error_bad_resource")
+  }
+  error <- expect_error(azure_token("storge"), class = "entrar_error_bad_resource")
+  expect_match(conditionMessage(error), "did you mean \"storage\"?", fixed = TRUE)
+})
+
+test_that("a forked child gets a token of its own", {
+  skip_on_os("windows")
+  address <- local_numbered()
+  expect_number(azure_token(storage), 1)
+  children <- parallel::mclapply(1:2, function(i) azure_token(storage) == azure_token(storage))
+  expect_identical(children, list(TRUE, TRUE))
+  expect_number(azure_token(storage), 1)
+  expect_length(requests_at(address), 3)
+})
+
+test_that("headers hold the token and do not show it", {
+  local_numbered()
+  headers <- azure_headers(storage)
+  expect_named(headers, "Authorization")
+  expect_true(identical(headers$Authorization, "Bearer CANARY-1"))
+  shown <- c(capture.output(print(headers)), capture.output(str(headers)), format(headers))
   expect_false(any(grepl(canary, shown)))
-  token$credentials$expires_at <- 1600000000
-  withr::local_timezone("UTC")
-  expect_snapshot(print(token))
+  expect_identical(format(headers), "Authorization: Bearer <REDACTED>")
 })
 
-test_that("a bad `as` gets R's usual error", {
-  expect_error(getDelegatedAzureToken(storage, as = "oops"), "'arg' should be one of")
+test_that("an AzureToken shares what is kept", {
+  skip_if_not_installed("R6")
+  address <- local_numbered(expires_in = 4)
+  object <- getDelegatedAzureToken(storage, as = "AzureToken")
+  expect_number(azure_token(storage), 1)
+  Sys.sleep(2.2)
+  expect_false(object$validate())
+  expect_number(azure_token(storage), 2)
+  object$refresh()
+  expect_number(object$credentials$access_token, 2)
+  expect_true(object$validate())
+  # Who asks while it is good wants a new one.
+  object$refresh()
+  expect_number(object$credentials$access_token, 3)
+  expect_number(azure_token(storage), 3)
 })
 
-test_that("without R6 it is asked for by name", {
-  script <- withr::local_tempfile(
-    lines = c(
-      "unlockBinding('requireNamespace', baseenv())",
-      "assign('requireNamespace', function(...) FALSE, baseenv())",
-      "tryCatch(entrar:::new_azure_token(NULL), error = function(e) cat(conditionMessage(e)))"
-    )
-  )
-  output <- system2(
-    file.path(R.home("bin"), "Rscript"),
-    c("--vanilla", script),
-    stdout = TRUE,
-    stderr = TRUE
-  )
-  expect_match(paste(output, collapse = "\n"), "needs the R6 package")
+test_that("a loop of thousands of requests renews an AzureToken a few times", {
+  skip_if_not_installed("R6")
+  address <- local_numbered(expires_in = 2)
+  object <- getDelegatedAzureToken(storage, as = "AzureToken")
+  until <- Sys.time() + 1.5
+  rounds <- 0
+  while (Sys.time() < until) {
+    if (!object$validate()) {
+      object$refresh()
+    }
+    rounds <- rounds + 1
+  }
+  expect_gt(rounds, 1000)
+  expect_length(requests_at(address), 2)
 })
 
-# The packages are on CRAN only; where they are installed, printing what is made from a token looks
-# into all of its fields.
-test_that("the AzureR packages print what they make from it", {
-  skip_if_not_installed("AzureAuth")
-  token <- azure_token_from(access_token = web_token("{\"tid\":\"contoso\"}"))
-  expect_true(AzureAuth::is_azure_token(token))
-  expect_output(cat(AzureAuth::format_auth_header(token)), "Tenant: contoso")
-  skip_if_not_installed("AzureRMR")
-  expect_output(print(AzureRMR::az_rm$new(token = token)), "contoso")
-  skip_if_not_installed("AzureGraph")
-  expect_output(print(AzureGraph::ms_graph$new(token = token)), "contoso")
-  skip_if_not_installed("AzureKeyVault")
-  expect_output(
-    print(AzureKeyVault::key_vault("https://v.vault.azure.net", token = token)),
-    "contoso"
-  )
+test_that("a million calls leave memory as it was", {
+  skip_if_not(file.exists("/proc/self/status"), "no /proc to read memory from")
+  local_numbered()
+  ask <- function(times) {
+    for (i in seq_len(times)) {
+      azure_token(storage)
+    }
+  }
+  ask(2e5)
+  before <- resources()
+  ask(1e6)
+  expect_lt(resources()[["memory"]] - before[["memory"]], 3000)
 })

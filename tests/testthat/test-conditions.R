@@ -4,10 +4,9 @@ test_that("R has a remedy for each kind that Rust knows, in its order", {
 
 test_that("the help page has a heading for each kind, and no other for a kind", {
   help <- tools::Rd_db("entrar")[["entrar-errors.Rd"]]
-  text <- paste(as.character(help), collapse = "")
-  for (kind in failure_kinds()) {
-    expect_match(text, sprintf("\\\\section\\{\\s*%s\\s*\\}", kind))
-  }
+  sections <- Filter(function(part) attr(part, "Rd_tag") == "\\section", help)
+  headings <- vapply(sections, function(part) trimws(paste(unlist(part[[1]]), collapse = "")), "")
+  expect_identical(headings, failure_kinds())
 })
 
 test_that("a condition has every field, absent ones typed", {
@@ -37,4 +36,9 @@ test_that("a program can ask the condition what to do", {
     entrar_error = function(e) e$retryable
   )
   expect_true(outcome)
+
+  # What no waiting cures must not end in a loop.
+  local_session("ftp://server")
+  error <- expect_error(getDelegatedAzureToken(storage), class = "entrar_error_unreachable")
+  expect_false(error$retryable)
 })

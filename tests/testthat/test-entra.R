@@ -33,6 +33,26 @@ test_that("every code of the table has its kind, and is asked once", {
       expect_length(requests_at(described), 1)
       listed <- refusal(error = "unknown_error", error_codes = I(code))
       failure(paste(code, "listed"), kind, listed, aadsts = code)
+      # A suberror that says nothing of itself leaves it to the code; of several codes the known one counts.
+      several <- refusal(
+        error = "invalid_grant",
+        suberror = "message_only",
+        error_codes = c(1L, code)
+      )
+      failure(
+        paste(code, "with others"),
+        kind,
+        several,
+        aadsts = c(1L, code),
+        suberror = "message_only"
+      )
+      # One that is unmistakable beats the code.
+      beaten <- refusal(
+        error = "invalid_grant",
+        suberror = "consent_required",
+        error_codes = I(code)
+      )
+      failure(paste(code, "and consent"), "consent_required", beaten, aadsts = code)
     }
   }
 })

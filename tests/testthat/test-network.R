@@ -1,12 +1,14 @@
 # Faults of the network between us and the server.
 
 test_that("a server that cannot be reached is named, at once", {
+  reset <- wire_address(list(list("reset")))
   expect_messages(c(
     failure("refused", "unreachable", "http://127.0.0.1:1", retryable = TRUE),
     failure("no such host", "unreachable", "http://server.invalid", retryable = TRUE),
-    failure("reset after the request", "unreachable", wire_address(list(list("reset")))),
+    failure("reset after the request", "unreachable", reset),
     failure("closed after the request", "unreachable", wire_address(list(list("close"))))
   ))
+  expect_length(requests_at(reset), 3)
 })
 
 test_that("a server that does not answer in time is given up", {

@@ -42,6 +42,15 @@ test_that("the IDE's failures are classified by their text", {
   expect_identical(error$aadsts, 700082L)
 })
 
+test_that("the IDE is asked for nothing that is no resource, and its NA is no token", {
+  local_session(NA)
+  local_ide(function(resource) list(access_token = NA_character_, scope = NA_character_))
+  for (bad in c("", " ", "a b", "https://x/.default")) {
+    expect_error(getDelegatedAzureToken(bad), class = "entrar_error_bad_resource")
+  }
+  expect_error(getDelegatedAzureToken("r"), class = "entrar_error_bad_reply")
+})
+
 test_that("nonsense from the IDE is a bad reply", {
   local_session(NA)
   local_ide(function(resource) list(token_type = "Bearer"))

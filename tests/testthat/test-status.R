@@ -20,7 +20,7 @@ test_that("each status has its kind and its number of attempts", {
     by_status("404 Not Found", "server_too_old", 1),
     by_status("405 Method Not Allowed", "server_too_old", 1),
     by_status("418 I'm a teapot", "server_error", 1, retryable = FALSE),
-    by_status("429 Too Many Requests", "throttled", 3, retryable = TRUE, retry_after = NA_real_),
+    by_status("429 Too Many Requests", "throttled", 1, retryable = TRUE, retry_after = NA_real_),
     by_status("500 Internal Server Error", "server_error", 1),
     by_status("502 Bad Gateway", "unavailable", 3, retryable = TRUE),
     by_status("503 Service Unavailable", "unavailable", 3),
@@ -39,21 +39,21 @@ test_that("Retry-After is honoured as seconds and as a date, and ignored when it
   by_status(
     "429 Too Many Requests",
     "throttled",
-    3,
+    1,
     headers = "Retry-After: soon",
     retry_after = NA_real_
   )
   by_status(
     "429 Too Many Requests",
     "throttled",
-    3,
+    1,
     headers = "Retry-After: -5",
     retry_after = NA_real_
   )
   by_status(
     "429 Too Many Requests",
     "throttled",
-    3,
+    1,
     headers = "Retry-After: 99999999999",
     retry_after = NA_real_
   )
@@ -83,7 +83,7 @@ test_that("a passing fault is survived", {
 })
 
 test_that("each JSON-RPC code has its kind and its number of attempts", {
-  for (code in c(1:13, 100, 200)) {
+  by_code <- function(code) {
     kind <- switch(
       as.character(code),
       "3" = "bad_cookie",
@@ -97,7 +97,9 @@ test_that("each JSON-RPC code has its kind and its number of attempts", {
       "{\"error\":{\"code\":%d,\"message\":\"m\"}}",
       code
     ))))
-    failure(paste("code", code), kind, address, http_status = NA_integer_)
+    shown <- failure(paste("code", code), kind, address, http_status = NA_integer_)
     expect_length(requests_at(address), switch(kind, bad_cookie = 2, unavailable = 3, 1))
+    shown
   }
+  expect_messages(unlist(lapply(c(1:13, 100, 200), by_code)))
 })

@@ -13,12 +13,21 @@ test_that("no way of showing a token shows its secrets", {
     capture.output(str(token)),
     capture.output(str(list(inner = token))),
     capture.output(print(list(inner = token))),
-    capture.output(token)
+    capture.output(token),
+    capture.output(print(token[c("access_token", "expires_at")])),
+    capture.output(str(token["access_token"]))
   )
   expect_false(any(grepl(canary, shown)))
   expect_true(all(
     c("print", "str", "format") %in% sub("\\..*", "", methods(class = "entrar_token"))
   ))
+})
+
+test_that("a field is taken by its whole name", {
+  token <- new_token(list(access_token = canary, token_type = "Bearer"), "r")
+  expect_identical(token$token_type, "Bearer")
+  expect_null(token$token)
+  expect_null(token[["token"]])
 })
 
 test_that("printing shows resource and expiry", {

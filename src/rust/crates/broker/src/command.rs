@@ -1,29 +1,54 @@
 //! Running a command to its end in the place of this process: signals go on to it, its exit code comes back.
 
+#[cfg(unix)]
+use std::future::poll_fn;
 use std::io;
 use std::process::ExitStatus;
+#[cfg(unix)]
+use std::task::Poll;
 
 use tokio::process::Child;
 
 /// The signals that would end this process, caught from now on. Whoever has something to tidy up catches them before.
 #[cfg(unix)]
-pub(crate) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
+pub(crate) struct Signals(Vec<(rustix::process::Signal, tokio::signal::unix::Signal)>);
 
 #[cfg(unix)]
 impl Signals {
     pub(crate) fn catch() -> io::Result<Self> {
+        use rustix::process::Signal;
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+        let all = [
+            Signal::INT,
+            Signal::QUIT,
+            Signal::TERM,
+            Signal::HUP,
+            Signal::USR1,
+            Signal::USR2,
+            Signal::ALARM,
+        ];
+        all.into_iter()
+            .filter(|kind| !is_ignored(*kind))
+            .map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?)))
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// The next signal.
+    async fn next(&mut self) -> rustix::process::Signal {
+        poll_fn(|context| {
+            let caught = self
+                .0
+                .iter_mut()
+                .find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+            caught.map_or(Poll::Pending, Poll::Ready)
         })
+        .await
+    }
+
+    /// Waits for any signal.
+    pub(crate) async fn any(&mut self) {
+        self.next().await;
     }
 
     /// Waits for the command's end and passes on what is caught meanwhile.
@@ -32,10 +57,7 @@ impl Signals {
         loop {
             let signal = tokio::select! {
                 status = command.wait() => return status,
-                _ = self.interrupt.recv() => Signal::INT,
-                _ = self.quit.recv() => Signal::QUIT,
-                _ = self.terminate.recv() => Signal::TERM,
-                _ = self.hang_up.recv() => Signal::HUP,
+                signal = self.next() => signal,
             };
             let typed = matches!(signal, Signal::INT | Signal::QUIT) && is_in_foreground();
             let pid = command
@@ -49,7 +71,20 @@ impl Signals {
     }
 }
 
-/// Whether Ctrl-C at a terminal reaches this process. It reaches the command too then, which is of the same process
+/// Whether whoever started this process wants it to ignore a signal (`nohup`, a shell's `&`). The command then inherits
+/// that, and to catch the signal would undo it.
+#[cfg(unix)]
+fn is_ignored(signal: rustix::process::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(63);
+    mask.is_some_and(|mask| mask >> bit & 1 == 1)
+}
+
+/// Whether Ctrl-C at a terminal reaches this process, so that an interrupt was probably typed. It reaches the command too then, which is of the same process
 /// group, and must not get it twice.
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
@@ -68,6 +103,10 @@ pub(crate) struct Signals;
 impl Signals {
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self)
+    }
+
+    pub(crate) async fn any(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
     }
 
     pub(crate) async fn wait_for(&mut self, command: &mut Child) -> io::Result<ExitStatus> {

@@ -113,7 +113,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     let expires_at = env.now() as i64 + SESSION_LIFETIME;
     let cookie = cookie_key.mint(&person.user_principal_name, expires_at);
     let directory = runtime_directory(&env, &cookie)?;
-    let server = Server::start(
+    let mut server = Server::start(
         listener,
         Broker {
             env: env.clone(),
@@ -135,8 +135,17 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         Ok(mut command) => signals.wait_for(&mut command).await?,
         Err(error) => return Err(not_run(options.command, error)),
     };
-    exchanges.finish().await;
-    server.stop().await;
+    // No more requests are taken, the exchanges under way end, the last replies go out. Whoever does not
+    // want to wait for that sends one more signal.
+    let rest = async {
+        server.refuse();
+        exchanges.finish().await;
+        server.stop().await;
+    };
+    tokio::select! {
+        () = rest => {}
+        () = signals.any() => {}
+    }
     Ok(exit_code(status))
 }
 
@@ -217,7 +226,7 @@ fn no_proxy(env: &Env) -> String {
 
 /// The broker on its socket.
 struct Server {
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -231,12 +240,17 @@ impl Server {
         let server = axum::serve(listener, app(Arc::new(broker)))
             .with_graceful_shutdown(async move { stopped.await.unwrap_or_default() });
         let task = tokio::spawn(server.into_future());
+        let stop = Some(stop);
         Self { stop, task }
     }
 
-    /// Takes no more requests and lets the last replies out; a connection that says nothing holds nothing up.
+    /// Takes no more connections, and no more requests on those there are.
+    fn refuse(&mut self) {
+        self.stop = None;
+    }
+
+    /// Lets the last replies out; a connection that says nothing holds nothing up.
     async fn stop(self) {
-        drop(self.stop);
         let _ = timeout(LAST_REPLIES, self.task).await;
     }
 }

@@ -96,7 +96,7 @@ impl Refusal {
     /// What it means for the person, and what else is known.
     #[must_use]
     pub fn error(&self) -> Error {
-        oauth::error_from_object(&self.0, None)
+        oauth::error_from_object(&self.0, &[])
     }
 }
 
@@ -278,7 +278,7 @@ fn no_reply(failure: Failure) -> Failed {
 /// A refusal from this error object. Only throttling gets a `retry_after`: beside anything else, a client would take it
 /// for throttling.
 fn refused(mut object: Map<String, Value>, reply: &Reply) -> Failed {
-    let error = oauth::error_from_object(&object, None);
+    let error = oauth::error_from_object(&object, &[]);
     let throttled = reply.status == 429 || error.details().aadsts.contains(&LOOP_DETECTED);
     if throttled {
         let wait = reply.retry_after.unwrap_or(USUAL_WAIT);

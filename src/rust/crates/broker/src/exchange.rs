@@ -43,6 +43,8 @@ struct Key {
 #[derive(Clone)]
 struct UnderWay {
     outcome: SharedOutcome,
+    /// Whose refresh token it uses: that of a sign-in which a later one has replaced is of no use.
+    person: Arc<Person>,
     /// How many callers beyond the first one wait for it.
     joined: Arc<AtomicUsize>,
 }
@@ -112,7 +114,8 @@ impl Exchanges {
         arrived: Instant,
     ) -> (SharedOutcome, bool) {
         let mut under_way = lock(&self.0.under_way);
-        if let Some(under_way) = under_way.get(&key) {
+        let equal = under_way.get(&key);
+        if let Some(under_way) = equal.filter(|it| Arc::ptr_eq(&it.person, &person)) {
             under_way.joined.fetch_add(1, Ordering::Relaxed);
             return (under_way.outcome.clone(), true);
         }
@@ -120,14 +123,16 @@ impl Exchanges {
         let begun = Begun {
             exchanges: Arc::clone(&self.0),
             key: key.clone(),
+            person: Arc::clone(&person),
             joined: Arc::clone(&joined),
             arrived,
         };
         // The task cannot be over before it stands in the map: its end needs the lock that is held here.
-        let task = tokio::spawn(async move { Arc::new(begun.run(&person).await) });
+        let task = tokio::spawn(async move { Arc::new(begun.run().await) });
         let outcome = task.map(Result::ok).boxed().shared();
         let entry = UnderWay {
             outcome: outcome.clone(),
+            person,
             joined,
         };
         under_way.insert(key, entry);
@@ -139,14 +144,16 @@ impl Exchanges {
 struct Begun {
     exchanges: Arc<Inner>,
     key: Key,
+    person: Arc<Person>,
     joined: Arc<AtomicUsize>,
     arrived: Instant,
 }
 
 impl Begun {
-    async fn run(self, person: &Person) -> Result<Granted, Refusal> {
+    async fn run(self) -> Result<Granted, Refusal> {
         let entra = &self.exchanges.entra;
-        let turn = timeout_at(self.arrived + entra.deadline(), person.refresh_token.lock()).await;
+        let queue = self.person.refresh_token.lock();
+        let turn = timeout_at(self.arrived + entra.deadline(), queue).await;
         let waited = self.arrived.elapsed();
         // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
         let Ok(mut refresh_token) = turn else {
@@ -185,7 +192,14 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        lock(&self.exchanges.under_way).remove(&self.key);
+        let mut under_way = lock(&self.exchanges.under_way);
+        // Another one, begun after a new sign-in, may stand in its place.
+        let own = under_way
+            .get(&self.key)
+            .is_some_and(|it| Arc::ptr_eq(&it.person, &self.person));
+        if own {
+            under_way.remove(&self.key);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::DateTime;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 /// A session's cookie. It is sent unchanged; only its expiry means anything to a client.
@@ -52,6 +52,25 @@ impl Cookie {
     #[must_use]
     pub fn value(&self) -> &SecretString {
         &self.value
+    }
+
+    /// What must not be shown: the cookie and its signature, also percent-encoded or decoded, in
+    /// which forms a server may quote them.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<SecretString> {
+        /// Shorter parts are no signatures, and masking them would garble any text.
+        const SHORTEST: usize = 6;
+        let value = self.value.expose_secret();
+        let signature = value.rsplit('|').next().unwrap_or_default();
+        let decoded = percent_decode_str(signature)
+            .decode_utf8_lossy()
+            .into_owned();
+        let encoded = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        [value.to_owned(), encoded, signature.to_owned(), decoded]
+            .into_iter()
+            .filter(|secret| secret.len() >= SHORTEST)
+            .map(SecretString::from)
+            .collect()
     }
 
     /// When it expires, in Unix seconds; `None` if its date cannot be read.
@@ -138,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn its_signature_is_secret_in_every_form() {
+        let cookie = parse("alice|date|canary%2Bsignature").unwrap();
+        let text = "canary%2Bsignature canary+signature alice%7Cdate%7Ccanary%252Bsignature";
+        let shown = crate::text::presentable(text, &cookie.secrets());
+        assert_eq!(shown, "<REDACTED> <REDACTED> <REDACTED>");
+    }
+
+    #[test]
     fn debug_does_not_show_the_value() {
         let shown = format!("{:?}", parse("canary-cookie|date|sig"));
         assert!(!shown.contains("canary"), "{shown}");
@@ -157,7 +184,7 @@ mod tests {
         fn every_second_of_a_century_is_read_back(seconds in 0_i64..4_102_444_800) {
             let date = DateTime::from_timestamp(seconds, 0).unwrap();
             let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-            let encoded = percent_encoding::utf8_percent_encode(&date, percent_encoding::NON_ALPHANUMERIC);
+            let encoded = utf8_percent_encode(&date, NON_ALPHANUMERIC);
             prop_assert_eq!(parse(&format!("u|{encoded}|s")).unwrap().expires_at(), Some(seconds));
         }
     }

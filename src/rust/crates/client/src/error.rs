@@ -76,9 +76,8 @@ impl Kind {
         }
     }
 
-    /// Whether the same question may be answered if it is asked again later.
-    #[must_use]
-    pub fn retryable(self) -> bool {
+    /// Whether such a failure may pass by itself.
+    fn retryable(self) -> bool {
         matches!(
             self,
             Self::Unreachable | Self::Timeout | Self::Throttled | Self::Unavailable
@@ -104,6 +103,7 @@ struct Inner {
     kind: Kind,
     message: String,
     details: Details,
+    lasting: bool,
 }
 
 /// What is known about a failure beyond its kind; absent facts are `None` or empty.
@@ -127,6 +127,8 @@ pub struct Details {
     pub http_status: Option<u16>,
     /// Seconds the server asks to wait.
     pub retry_after: Option<f64>,
+    /// Whether Entra ID reported it, by way of a server that has already tried again.
+    pub(crate) from_oauth: bool,
 }
 
 impl Error {
@@ -144,6 +146,7 @@ impl Error {
             kind,
             message: message.into(),
             details,
+            lasting: false,
         }))
     }
 
@@ -163,6 +166,19 @@ impl Error {
     #[must_use]
     pub fn details(&self) -> &Details {
         &self.0.details
+    }
+
+    /// Whether the same question may be answered if it is asked again later.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.0.kind.retryable() && !self.0.lasting
+    }
+
+    /// Marks a fault of the set-up, which no waiting cures.
+    #[must_use]
+    pub(crate) fn lasting(mut self) -> Self {
+        self.0.lasting = true;
+        self
     }
 
     /// Adds to what happened.

@@ -17,7 +17,7 @@ use crate::oauth::believable_wait;
 use crate::session::is_loopback;
 
 /// The largest reply that is read, in bytes.
-pub const LARGEST_REPLY: usize = 1 << 20;
+const LARGEST_REPLY: usize = 1 << 20;
 
 /// What a client is built from. A client serves every request whose settings are equal.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,7 +117,8 @@ impl Http {
             .user_agent(concat!("entrar/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .resolve_to_addrs("localhost", &loopback);
+            .resolve_to_addrs("localhost", &loopback)
+            .resolve_to_addrs("localhost.", &loopback);
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(self::proxy(proxy, settings.no_proxy.as_deref())?);
         }
@@ -132,6 +133,7 @@ impl Http {
                 Kind::Unreachable,
                 format!("no connection can be prepared: {cause}"),
             )
+            .lasting()
         })?;
         Ok(Self { settings, client })
     }
@@ -225,11 +227,8 @@ fn no_reply(error: &reqwest::Error, server: &str) -> Failure {
     let unreachable = |message: String| Error::new(Kind::Unreachable, message);
     let io = cause::<io::Error>(error).map(io::Error::kind);
     if let Some(tls) = tls_cause(error) {
-        return unreachable(format!(
-            "no secure connection to {server}: {}",
-            in_words(tls)
-        ))
-        .into();
+        let message = format!("no secure connection to {server}: {}", in_words(tls));
+        return unreachable(message).lasting().into();
     }
     if error.is_dns() {
         return unreachable(format!("the host of {server} is not known by that name")).into();
@@ -301,45 +300,49 @@ fn in_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS; is it \"http\" rather than \"https\"?".into()
         }
-        other => crate::text::presentable(&other.to_string(), None),
+        other => crate::text::presentable(&other.to_string(), &[]),
     }
 }
 
 /// The innermost cause, in its own words.
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let innermost = causes(error).last().unwrap_or(error);
-    crate::text::presentable(&innermost.to_string(), None)
+    crate::text::presentable(&innermost.to_string(), &[])
 }
 
 fn proxy(address: &str, exceptions: Option<&str>) -> Result<Proxy, Error> {
     let proxy = Proxy::all(address).map_err(|_| {
         // The address is not repeated: it may hold a password.
         let message = "the proxy that the environment names is not an http(s) address";
-        Error::new(Kind::Unreachable, message)
+        Error::new(Kind::Unreachable, message).lasting()
     })?;
     Ok(proxy.no_proxy(exceptions.and_then(NoProxy::from_string)))
 }
 
-/// The certificates of a bundle, or of every file in a directory.
+/// The certificates of a bundle, or of the files in a directory.
 fn certificates(variable: &str, path: &Path) -> Result<Vec<Certificate>, Error> {
     let bad = |why: String| {
         let message = format!(
             "the certificates that {variable} names, {}, cannot be used: {why}",
             path.display()
         );
-        Error::new(Kind::Unreachable, message)
+        Error::new(Kind::Unreachable, message).lasting()
     };
-    let files = if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|error| bad(error.to_string()))?;
-        entries.flatten().map(|entry| entry.path()).collect()
-    } else {
-        vec![path.to_owned()]
-    };
+    let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
     let mut certificates = Vec::new();
-    for file in files {
-        let pem = std::fs::read(&file).map_err(|error| bad(error.to_string()))?;
-        certificates
-            .extend(Certificate::from_pem_bundle(&pem).map_err(|error| bad(root_cause(&error)))?);
+    if metadata.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|error| bad(error.to_string()))?;
+        // Other things lie beside certificates; those that are none count for nothing.
+        for file in entries.flatten().map(|entry| entry.path()) {
+            if file.is_file() {
+                let pem = std::fs::read(&file).unwrap_or_default();
+                certificates.extend(Certificate::from_pem_bundle(&pem).unwrap_or_default());
+            }
+        }
+    } else if metadata.is_file() {
+        let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+        certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|error| bad(root_cause(&error)))?;
     }
     if certificates.is_empty() {
         return Err(bad("there is no certificate in it".into()));

@@ -12,6 +12,7 @@ pub mod env;
 pub mod error;
 pub mod http;
 pub mod oauth;
+pub mod renewal;
 pub mod resource;
 pub mod retry;
 pub mod rpc;

@@ -1,31 +1,33 @@
 //! OAuth errors as Entra ID's token endpoint writes them, and what each means for the person.
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::error::{Details, Error, Kind};
-use crate::text::presentable;
+use crate::text::{masked, presentable};
 
 /// The kind of an OAuth error object: by `suberror`, then by AADSTS code, then by `error`.
 ///
 /// `object` is the token endpoint's error body, or an RPC reply's `oauth2_error`: `{error,
 /// error_description?, error_codes?, suberror?, claims?, correlation_id?, trace_id?, retry_after?}`.
-/// `secret` is masked wherever the server repeats it.
+/// `secrets` are masked wherever the server repeats them.
 #[must_use]
-pub fn error_from_object(object: &Map<String, Value>, secret: Option<&str>) -> Error {
+pub fn error_from_object(object: &Map<String, Value>, secrets: &[SecretString]) -> Error {
     let text = |name: &str| {
         let value = object.get(name)?.as_str()?;
-        Some(presentable(value, secret)).filter(|shown| !shown.is_empty())
+        Some(presentable(value, secrets)).filter(|shown| !shown.is_empty())
     };
     let description = text("error_description");
     let described = description.as_deref().unwrap_or_default();
     let mut details = Details {
         oauth_error: text("error"),
         suberror: text("suberror"),
-        claims: text("claims"),
+        claims: claims(object, secrets),
         correlation_id: text("correlation_id").or_else(|| id_after(described, "Correlation ID: ")),
         trace_id: text("trace_id").or_else(|| id_after(described, "Trace ID: ")),
         aadsts: codes(object.get("error_codes"), described),
         retry_after: object.get("retry_after").and_then(seconds),
+        from_oauth: true,
         ..Details::default()
     };
     let kind = if details.retry_after.is_some() {
@@ -38,9 +40,18 @@ pub fn error_from_object(object: &Map<String, Value>, secret: Option<&str>) -> E
     Error::with(kind, message, details)
 }
 
+/// The claims challenge whole, since it is passed on: a JSON text, written anew so that nothing
+/// but JSON gets through.
+fn claims(object: &Map<String, Value>, secrets: &[SecretString]) -> Option<String> {
+    const LONGEST: usize = 8_192;
+    let challenge: Value = serde_json::from_str(object.get("claims")?.as_str()?).ok()?;
+    let text = masked(&challenge.to_string(), secrets);
+    (challenge.is_object() && text.len() <= LONGEST).then_some(text)
+}
+
 /// The error in a free text, if it names an AADSTS code, or is itself one of OAuth's error names.
 #[must_use]
-pub fn error_from_text(text: &str, secret: Option<&str>) -> Option<Error> {
+pub fn error_from_text(text: &str, secrets: &[SecretString]) -> Option<Error> {
     let mut object = Map::new();
     if kind_of_error(text).is_some() {
         object.insert("error".into(), text.into());
@@ -49,7 +60,7 @@ pub fn error_from_text(text: &str, secret: Option<&str>) -> Option<Error> {
     } else {
         return None;
     }
-    Some(error_from_object(&object, secret))
+    Some(error_from_object(&object, secrets))
 }
 
 /// What happened, in words, for an error that Entra ID reported.
@@ -169,7 +180,7 @@ mod tests {
     use serde_json::json;
 
     fn error(value: Value) -> Error {
-        error_from_object(value.as_object().unwrap(), None)
+        error_from_object(value.as_object().unwrap(), &[])
     }
 
     fn kind(value: Value) -> &'static str {
@@ -274,8 +285,23 @@ mod tests {
     }
 
     #[test]
+    fn a_claims_challenge_is_kept_whole_if_it_is_json() {
+        let long = format!("{{\"access_token\":{{\"x\":\"{}\"}}}}", "a  b".repeat(500));
+        let claims = |text: &str| {
+            error(json!({"error": "interaction_required", "claims": text}))
+                .details()
+                .claims
+                .clone()
+        };
+        assert_eq!(claims(&long), Some(long.clone()));
+        for bad in ["", "no json", "[1]", "\u{7}"] {
+            assert_eq!(claims(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_free_text_is_an_oauth_error_only_if_it_names_one() {
-        let kind = |text| error_from_text(text, None).map(|error| error.kind());
+        let kind = |text| error_from_text(text, &[]).map(|error| error.kind());
         assert_eq!(kind("access_denied"), Some(Kind::AccessDenied));
         assert_eq!(
             kind("boom: AADSTS65001: consent"),

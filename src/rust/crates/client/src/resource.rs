@@ -9,17 +9,69 @@ use crate::error::{Error, Kind};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resource(String);
 
-/// Well-known resources, to suggest a spelling from.
+/// Well-known resources: cloud, the name that stands for it here, URI or GUID.
 ///
-/// Source: Microsoft's documentation of each service.
-const WELL_KNOWN: [&str; 6] = [
-    "https://storage.azure.com",
-    "https://vault.azure.net",
-    "https://database.windows.net",
-    "https://management.azure.com",
-    "https://graph.microsoft.com",
-    "https://cognitiveservices.azure.com",
+/// Source: Microsoft's documentation of each service and of the national clouds.
+pub const WELL_KNOWN: [(&str, &str, &str); 20] = [
+    ("public", "storage", "https://storage.azure.com"),
+    ("public", "key_vault", "https://vault.azure.net"),
+    ("public", "sql", "https://database.windows.net/"),
+    ("public", "management", "https://management.azure.com"),
+    ("public", "graph", "https://graph.microsoft.com"),
+    ("public", "devops", "499b84ac-1321-427f-aa17-267ca6975798"),
+    (
+        "public",
+        "databricks",
+        "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+    ),
+    ("public", "openai", "https://cognitiveservices.azure.com"),
+    ("usgov", "storage", "https://storage.azure.com"),
+    ("usgov", "key_vault", "https://vault.usgovcloudapi.net"),
+    ("usgov", "sql", "https://database.usgovcloudapi.net/"),
+    (
+        "usgov",
+        "management",
+        "https://management.usgovcloudapi.net",
+    ),
+    ("usgov", "graph", "https://graph.microsoft.us"),
+    ("usgov", "openai", "https://cognitiveservices.azure.us"),
+    ("china", "storage", "https://storage.azure.com"),
+    ("china", "key_vault", "https://vault.azure.cn"),
+    ("china", "sql", "https://database.chinacloudapi.cn/"),
+    ("china", "management", "https://management.chinacloudapi.cn"),
+    ("china", "graph", "https://microsoftgraph.chinacloudapi.cn"),
+    ("china", "openai", "https://cognitiveservices.azure.cn"),
 ];
+
+/// How alike two spellings must be for one to be meant by the other, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// The resource of the public cloud that a name stands for, for example `storage`.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static str> {
+    WELL_KNOWN
+        .into_iter()
+        .find(|(cloud, known, _)| *cloud == "public" && *known == name)
+        .map(|(_, _, resource)| resource)
+}
+
+/// Of the candidates the one most like the given text, if any is alike.
+fn most_alike<'a>(
+    given: &str,
+    candidates: impl Iterator<Item = (&'a str, String)>,
+) -> Option<&'a str> {
+    candidates
+        .map(|(candidate, spelling)| {
+            let alike = strsim::normalized_damerau_levenshtein(given, &spelling);
+            (candidate, alike)
+        })
+        .filter(|(_, alike)| *alike >= ALIKE)
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(candidate, _)| candidate)
+}
+
+/// The longest resource that is sent, in bytes; real ones have less than a hundred.
+const LONGEST: usize = 2_000;
 
 /// What is appended to a resource to make a scope.
 const DEFAULT_SCOPE: &str = "/.default";
@@ -34,6 +86,9 @@ impl Resource {
         let bad = |message: String| Err(Error::new(Kind::BadResource, message));
         if text.is_empty() {
             return bad("the resource is an empty string".into());
+        }
+        if text.len() > LONGEST {
+            return bad(format!("the resource is {} bytes long", text.len()));
         }
         let trimmed = text.trim();
         if trimmed.is_empty() {
@@ -65,23 +120,53 @@ impl Resource {
         &self.0
     }
 
+    /// The same, where a name of [`WELL_KNOWN`] may stand for a resource, and a misspelt one is
+    /// noticed without asking anybody.
+    ///
+    /// # Errors
+    /// As [`Resource::parse`].
+    pub fn from_caller(text: &str) -> Result<Self, Error> {
+        if let Some(resource) = named(text) {
+            return Self::parse(resource);
+        }
+        let names = WELL_KNOWN
+            .iter()
+            .map(|(_, name, _)| (*name, (*name).to_owned()));
+        let meant = if is_word(text) {
+            most_alike(&text.to_ascii_lowercase(), names)
+        } else {
+            None
+        };
+        match meant {
+            Some(name) => Err(Error::new(
+                Kind::BadResource,
+                format!(
+                    "\"{text}\" is neither a resource nor the name of one; did you mean \"{name}\"?"
+                ),
+            )),
+            None => Self::parse(text),
+        }
+    }
+
     /// A well-known resource that looks like this one but is not it.
     #[must_use]
     pub fn likely_spelling(&self) -> Option<&'static str> {
-        const ALIKE: f64 = 0.7;
-        let given = bare(&self.0);
-        WELL_KNOWN
-            .into_iter()
-            .map(|known| {
-                (
-                    known,
-                    strsim::normalized_damerau_levenshtein(&given, &bare(known)),
-                )
-            })
-            .filter(|(known, alike)| *alike >= ALIKE && self.0.trim_end_matches('/') != *known)
-            .max_by(|(_, one), (_, other)| one.total_cmp(other))
-            .map(|(known, _)| known)
+        let same = |known: &str| self.0.trim_end_matches('/') == known.trim_end_matches('/');
+        let others = WELL_KNOWN
+            .iter()
+            .map(|(_, _, resource)| *resource)
+            .filter(|known| known.starts_with("https://") && !same(known))
+            .map(|known| (known, bare(known)));
+        most_alike(&bare(&self.0), others)
     }
+}
+
+/// Whether a text looks like a name; resources hold dots, colons or digits.
+fn is_word(text: &str) -> bool {
+    text.len() <= 30
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | ' '))
 }
 
 /// The host without what people leave out or add.
@@ -120,6 +205,7 @@ mod tests {
         for (text, hint) in [
             ("", "an empty string"),
             (" \n", "nothing but white space"),
+            (&"a".repeat(2_001), "2001 bytes long"),
             ("a b", "one call asks for one resource"),
             ("a\u{7}b", "control characters"),
             (
@@ -134,6 +220,25 @@ mod tests {
             let error = Resource::parse(text).unwrap_err();
             assert_eq!(error.kind(), Kind::BadResource, "{text:?}");
             assert!(error.message().contains(hint), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_for_its_resource_and_a_misspelt_one_is_noticed() {
+        let meant = |text| Resource::from_caller(text).map(|resource| resource.to_string());
+        assert_eq!(meant("storage").unwrap(), "https://storage.azure.com");
+        assert_eq!(meant("sql").unwrap(), "https://database.windows.net/");
+        assert_eq!(meant("https://x/").unwrap(), "https://x/");
+        assert_eq!(meant("custom").unwrap(), "custom");
+        for (text, name) in [
+            ("storge", "storage"),
+            ("Key Vault", "key_vault"),
+            ("Graph", "graph"),
+        ] {
+            let error = Resource::from_caller(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::BadResource);
+            let hint = format!("did you mean \"{name}\"?");
+            assert!(error.message().ends_with(&hint), "{error}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -27,18 +27,16 @@ pub const COOKIE_HEADER: &str = "x-rs-session-server-rpc-cookie";
 pub const DEFAULT_TIMEOUT: f64 = 30.0;
 
 /// The body of a request.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    /// [`METHOD`]; posit-sdk writes a slash before it.
-    pub method: String,
-    /// The resource, alone.
-    pub params: Vec<String>,
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'a str,
+    params: [&'a str; 1],
 }
 
 /// Asks the session's server for a fresh token, within `timeout` in all.
 ///
-/// A passing fault (HTTP 502, 503, 504, 429, JSON-RPC 2 and 13, a broken connection) is tried at
-/// most twice more; a refused cookie is read again and sent once more.
+/// A passing fault (HTTP 502, 503, 504, JSON-RPC 2 and 13, a broken connection; 429 where the server says how
+/// long to wait) is tried at most twice more; a refused cookie is read again and sent once more.
 ///
 /// # Errors
 /// Any [`Kind`] but `no_session`.
@@ -52,7 +50,6 @@ pub async fn delegated_token(
     let deadline = Instant::now() + timeout;
     let mut cookie = session.cookie(env, None)?;
     let mut cookie_was_refused = false;
-    let mut connection_was_stale = false;
     let mut retries = 0;
     loop {
         let attempt = ask(http, env, session, resource, &cookie);
@@ -67,12 +64,13 @@ pub async fn delegated_token(
             cookie = session.cookie(env, Some(&cookie))?;
             continue;
         }
-        if failure.connection_broke && !connection_was_stale {
-            connection_was_stale = true;
-            continue;
-        }
         let passes = failure.connection_broke || is_worth_a_retry(&error);
-        let wait = wait_before(retries, error.details().retry_after);
+        let wait = if failure.connection_broke && retries == 0 {
+            // As a rule a kept-alive connection that the server has closed: a new one will do.
+            Duration::ZERO
+        } else {
+            wait_before(retries, error.details().retry_after)
+        };
         if !passes || retries == RETRIES || Instant::now() + wait >= deadline {
             return Err(error);
         }
@@ -90,8 +88,8 @@ async fn ask(
 ) -> Result<Token, Failure> {
     let server = session.address().to_string();
     let request = Request {
-        method: METHOD.into(),
-        params: vec![resource.as_str().into()],
+        method: METHOD,
+        params: [resource.as_str()],
     };
     let body = serde_json::to_vec(&request).map_err(unsendable)?;
     let mut header = HeaderValue::from_str(cookie.value().expose_secret()).map_err(unsendable)?;
@@ -131,9 +129,9 @@ fn token_of(
     cookie: &Cookie,
     sent: f64,
 ) -> Result<Token, Error> {
-    let secret = cookie.value().expose_secret();
+    let secrets = &cookie.secrets();
     let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
-    if let Some(error) = reported_error(parsed.as_ref().ok(), reply, secret) {
+    if let Some(error) = reported_error(parsed.as_ref().ok(), reply, secrets) {
         return Err(explain(error, session, resource, cookie));
     }
     let server = session.address();
@@ -154,16 +152,16 @@ fn token_of(
 }
 
 /// The error that a reply reports, if it does: OAuth's, then by HTTP status, then JSON-RPC's.
-fn reported_error(value: Option<&Value>, reply: &Reply, secret: &str) -> Option<Error> {
+fn reported_error(value: Option<&Value>, reply: &Reply, secrets: &[SecretString]) -> Option<Error> {
     let object = value.and_then(Value::as_object);
     let failed = reply.status >= 400;
-    let error = object.and_then(|object| object_error(object, failed, secret));
+    let error = object.and_then(|object| object_error(object, failed, secrets));
     let mut error = match error {
-        Some(error) if is_oauth(&error) => error,
+        Some(error) if error.details().from_oauth => error,
         other if failed => {
             let text = other
                 .and_then(|error| error.details().server_text.clone())
-                .or_else(|| plain_text(reply, secret));
+                .or_else(|| plain_text(reply, secrets));
             status_error(reply.status, text)
         }
         other => other?,
@@ -180,15 +178,14 @@ fn reported_error(value: Option<&Value>, reply: &Reply, secret: &str) -> Option<
     Some(error)
 }
 
-fn is_oauth(error: &Error) -> bool {
-    let details = error.details();
-    details.oauth_error.is_some() || details.suberror.is_some() || !details.aadsts.is_empty()
-}
-
 /// The error in a reply's object, in any of the shapes that servers write.
-fn object_error(object: &Map<String, Value>, failed: bool, secret: &str) -> Option<Error> {
-    let oauth = |object| Some(oauth::error_from_object(object, Some(secret)));
-    let text = |text: &str| Some(text_error(text, secret));
+fn object_error(
+    object: &Map<String, Value>,
+    failed: bool,
+    secrets: &[SecretString],
+) -> Option<Error> {
+    let oauth = |object| Some(oauth::error_from_object(object, secrets));
+    let text = |text: &str| Some(text_error(text, secrets));
     if let Some(Value::Object(oauth_error)) = object.get("oauth2_error") {
         return oauth(oauth_error);
     }
@@ -196,7 +193,7 @@ fn object_error(object: &Map<String, Value>, failed: bool, secret: &str) -> Opti
         // The token endpoint's own body, passed through.
         Some(Value::String(_)) if object.contains_key("error_description") => return oauth(object),
         Some(Value::String(message)) => return text(message),
-        Some(Value::Object(error)) => return Some(rpc_error(error, secret)),
+        Some(Value::Object(error)) => return Some(rpc_error(error, secrets)),
         Some(Value::Null) | None => {}
         Some(other) => return text(&other.to_string()),
     }
@@ -211,10 +208,10 @@ fn object_error(object: &Map<String, Value>, failed: bool, secret: &str) -> Opti
 
 /// The error that a text describes, as the session RPC and the RStudio IDE report errors.
 #[must_use]
-pub fn text_error(text: &str, secret: &str) -> Error {
-    oauth::error_from_text(text, Some(secret)).unwrap_or_else(|| {
+pub fn text_error(text: &str, secrets: &[SecretString]) -> Error {
+    oauth::error_from_text(text, secrets).unwrap_or_else(|| {
         let details = Details {
-            server_text: shown(text, secret),
+            server_text: shown(text, secrets),
             ..Details::default()
         };
         Error::with(
@@ -226,11 +223,11 @@ pub fn text_error(text: &str, secret: &str) -> Error {
 }
 
 /// A JSON-RPC error object `{code, message, description?, error?, properties?}`.
-fn rpc_error(error: &Map<String, Value>, secret: &str) -> Error {
+fn rpc_error(error: &Map<String, Value>, secrets: &[SecretString]) -> Error {
     let text = innermost_text(error, 0);
     if let Some(error) = text
         .as_deref()
-        .and_then(|text| oauth::error_from_text(text, Some(secret)))
+        .and_then(|text| oauth::error_from_text(text, secrets))
     {
         return error;
     }
@@ -241,7 +238,7 @@ fn rpc_error(error: &Map<String, Value>, secret: &str) -> Error {
         _ => Kind::ServerError,
     };
     let details = Details {
-        server_text: text.and_then(|text| shown(&text, secret)),
+        server_text: text.and_then(|text| shown(&text, secrets)),
         ..Details::default()
     };
     Error::with(kind, rpc_headline(kind), details)
@@ -273,12 +270,12 @@ fn innermost_text(error: &Map<String, Value>, depth: usize) -> Option<String> {
     }
 }
 
-fn plain_text(reply: &Reply, secret: &str) -> Option<String> {
-    reply.is_plain_text.then(|| shown(&reply.body, secret))?
+fn plain_text(reply: &Reply, secrets: &[SecretString]) -> Option<String> {
+    reply.is_plain_text.then(|| shown(&reply.body, secrets))?
 }
 
-fn shown(text: &str, secret: &str) -> Option<String> {
-    let text = presentable(text, Some(secret));
+fn shown(text: &str, secrets: &[SecretString]) -> Option<String> {
+    let text = presentable(text, secrets);
     (!text.is_empty()).then_some(text)
 }
 
@@ -333,9 +330,16 @@ fn too_slow(session: &Session, timeout: Duration) -> Error {
     Error::new(Kind::Timeout, message)
 }
 
-/// An OAuth error is final: the server has already tried again.
+/// An OAuth error is final: the server has already tried again. Throttling only gets worse by
+/// coming back before the time that the server names.
 fn is_worth_a_retry(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::Throttled) && !is_oauth(error)
+    let details = error.details();
+    !details.from_oauth
+        && match error.kind() {
+            Kind::Unavailable => true,
+            Kind::Throttled => details.retry_after.is_some(),
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -516,9 +520,47 @@ mod tests {
         }
     }
 
+    /// JSON whose objects hold the protocol's own names, with values that fit and values that do not.
+    fn reply() -> impl Strategy<Value = Value> {
+        const NAMES: &str = "token|access_token|token_type|expires_in|expires_on|scope|result|error|\
+            oauth2_error|error_description|error_codes|code|message|description|detail|properties|suberror|claims";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0..5000).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z0-9]{0,8}".prop_map(Value::from),
+            Just(Value::from(SECRET)),
+            Just(Value::from("AADSTS65001: no")),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::hash_map(NAMES, inner, 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
-        fn any_reply_is_a_token_or_an_error(status in 100_u16..600, body in ".*") {
+        fn any_reply_is_a_token_or_an_error(status in 100_u16..600, body in reply()) {
+            match outcome(status, &body.to_string(), true) {
+                Ok(token) => {
+                    prop_assert!(status < 400);
+                    let sent = &body["token"]["access_token"];
+                    prop_assert_eq!(Some(token.access_token.expose_secret()), sent.as_str());
+                }
+                Err(error) => {
+                    let shown = format!("{error} {error:?}");
+                    prop_assert!(!shown.contains("canary"), "{}", shown);
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_token_or_an_error(status in 100_u16..600, body in ".*") {
             let _ = outcome(status, &body, true);
         }
 

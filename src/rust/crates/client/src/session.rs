@@ -1,6 +1,8 @@
 //! The session: which server to ask, and the cookie that proves we may.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 
 use url::{Host, Url};
 
@@ -83,7 +85,7 @@ fn read_file(env: &Env) -> (Option<Cookie>, String) {
     };
     let path = std::path::Path::new(&directory).join(COOKIE_FILE);
     let shown = path.display().to_string();
-    match std::fs::read(&path) {
+    match read_small(&path) {
         Ok(bytes) => judge(
             Cookie::parse(
                 &String::from_utf8_lossy(&bytes),
@@ -110,6 +112,18 @@ fn judge(cookie: Option<Cookie>, place: &str) -> (Option<Cookie>, String) {
     (cookie, verdict)
 }
 
+/// A regular file's beginning. A pipe in its place could keep us waiting for ever, and a device has
+/// no end.
+fn read_small(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    const LARGEST: u64 = 64 << 10;
+    let mut bytes = Vec::new();
+    if std::fs::metadata(path)?.is_file() {
+        File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    Err(std::io::Error::other("it is no file"))
+}
+
 /// The operating system's reason without its number.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -133,7 +147,8 @@ fn no_session(env: &Env) -> Error {
          be found; an administrator has to set launcher-sessions-callback-address and enable \
          delegated Azure credentials"
     } else {
-        "there is no session to ask: this R runs outside Posit Workbench (RS_SERVER_ADDRESS is not set)"
+        "there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is \
+         not set); to try it without Workbench, run it under `entrar demo`"
     };
     Error::new(Kind::NoSession, message)
 }
@@ -151,7 +166,7 @@ fn check_version(env: &Env) -> Result<(), Error> {
             Kind::ServerTooOld,
             format!(
                 "this server is version {}, and delegated Azure tokens need {FIRST_VERSION} or later",
-                crate::text::presentable(&version, None)
+                crate::text::presentable(&version, &[])
             ),
         )),
         _ => Ok(()),
@@ -187,7 +202,7 @@ impl Address {
         let bad = |why: &str| {
             // The text is not repeated: it may hold a password, and it is not understood.
             let message = format!("{ADDRESS} is not an address that can be asked: {why}");
-            Error::new(Kind::Unreachable, message)
+            Error::new(Kind::Unreachable, message).lasting()
         };
         if text.is_empty() || text.starts_with(['/', '?', '#', '.']) {
             return Err(bad("it has no host"));
@@ -349,7 +364,7 @@ mod tests {
         std::fs::create_dir(directory.0.join(COOKIE_FILE)).unwrap();
         let env = Env::fixed(&[(RUNTIME_DIRECTORY, directory.0.to_str().unwrap())], NOW);
         let shown = session().cookie(&env, None).unwrap_err().to_string();
-        assert!(shown.contains("cannot be read (Is a directory)"), "{shown}");
+        assert!(shown.contains("cannot be read (it is no file)"), "{shown}");
     }
 
     #[test]

@@ -1,21 +1,20 @@
 //! Making a server's text fit to be shown to a person: no control characters, no secrets, not too long.
 
+use secrecy::{ExposeSecret, SecretString};
+
 /// As much of a server's text as an error shows, in characters.
 const LONGEST: usize = 1_000;
 
 /// What stands where a secret was.
 const REDACTED: &str = "<REDACTED>";
 
-/// The text on one line, without control characters or text-direction overrides, with `secret` and
+/// The text on one line, without control characters or text-direction overrides, with `secrets` and
 /// anything that looks like a JSON Web Token masked, cut at 1,000 characters.
 ///
 /// A server may quote our own request back at us, which is how a secret would get here.
 #[must_use]
-pub fn presentable(text: &str, secret: Option<&str>) -> String {
-    let mut text = text.to_owned();
-    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, REDACTED);
-    }
+pub fn presentable(text: &str, secrets: &[SecretString]) -> String {
+    let text = masked(text, secrets);
     let mut shown = String::new();
     for word in text.split(|c: char| c.is_control() || c == ' ') {
         let word: String = word.chars().filter(|c| !is_override(*c)).collect();
@@ -32,6 +31,17 @@ pub fn presentable(text: &str, secret: Option<&str>) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// The text with `secrets` masked; otherwise as it is.
+#[must_use]
+pub fn masked(text: &str, secrets: &[SecretString]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        match secret.expose_secret() {
+            "" => text,
+            secret => text.replace(secret, REDACTED),
+        }
+    })
 }
 
 /// Bidirectional overrides and isolates can make a line read as something else.
@@ -69,19 +79,19 @@ mod tests {
     #[test]
     fn control_characters_become_single_spaces() {
         assert_eq!(
-            presentable("AADSTS1: no.\r\nTrace ID: 7\u{1b}[31m", None),
+            presentable("AADSTS1: no.\r\nTrace ID: 7\u{1b}[31m", &[]),
             "AADSTS1: no. Trace ID: 7 [31m"
         );
     }
 
     #[test]
     fn text_direction_overrides_are_dropped() {
-        assert_eq!(presentable("a\u{202e}b", None), "ab");
+        assert_eq!(presentable("a\u{202e}b", &[]), "ab");
     }
 
     #[test]
     fn a_long_text_is_cut_at_a_character() {
-        let shown = presentable(&"ä".repeat(100_000), None);
+        let shown = presentable(&"ä".repeat(100_000), &[]);
         assert_eq!(shown.chars().count(), LONGEST + 1);
     }
 
@@ -90,10 +100,10 @@ mod tests {
         assert_eq!(
             presentable(
                 "cookie=a|b|c token=eyJhbGciOiJSUzI1NiJ9.eyJh.sig!",
-                Some("a|b|c")
+                &["a|b|c".into()]
             ),
             "cookie=<REDACTED> token=<REDACTED>!"
         );
-        assert_eq!(presentable("eyJshort", None), "eyJshort");
+        assert_eq!(presentable("eyJshort", &[]), "eyJshort");
     }
 }

@@ -146,7 +146,7 @@ fn a_broken_connection_is_tried_again_at_once() {
     let asked = ask(json!([[["reset"]], [good()]]), 10.0);
     assert_eq!(asked.outcome.unwrap().expires_at, Some(1_795_392_060));
     assert_eq!(asked.requests, 2);
-    assert_eq!(failure(json!([[["close"]]]), 10.0), ("unreachable", 4));
+    assert_eq!(failure(json!([[["close"]]]), 10.0), ("unreachable", 3));
 }
 
 #[test]

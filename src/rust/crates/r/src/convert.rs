@@ -6,23 +6,41 @@ use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Number, Value};
 
-/// What a question for a token ends in: `token` or `failure`, or neither if it was interrupted.
-pub fn reply(
-    token: impl Into<Robj>,
-    failure: impl Into<Robj>,
-    interrupted: bool,
-    in_clear: bool,
-) -> List {
+use crate::interrupt::Request;
+
+/// What a question for a token ends in: one of `token`, `failure` and `interrupt`; the others are `NULL`.
+/// `in_clear` tells that a token came over plain http from another host.
+pub fn granted(granted: &Token, in_clear: bool) -> List {
+    reply(token(granted).into(), ().into(), ().into(), in_clear)
+}
+
+/// The same for a failure.
+pub fn failed(failure: &Error) -> List {
+    reply(().into(), error(failure).into(), ().into(), false)
+}
+
+/// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
+/// interrupt.
+pub fn interrupted(request: Request) -> List {
+    let condition = if request.0.is_null() {
+        TRUE.into()
+    } else {
+        request.0
+    };
+    reply(().into(), ().into(), condition, false)
+}
+
+fn reply(token: Robj, failure: Robj, interrupt: Robj, in_clear: bool) -> List {
     list!(
-        token = token.into(),
-        failure = failure.into(),
-        interrupted = interrupted,
+        token = token,
+        failure = failure,
+        interrupt = interrupt,
         in_clear = in_clear
     )
 }
 
 /// A token as R's users know it; `id_token` only where the server sent one.
-pub fn token(token: &Token) -> List {
+fn token(token: &Token) -> List {
     #[allow(
         clippy::cast_precision_loss,
         reason = "dates lie far below 2^52 seconds"
@@ -60,7 +78,7 @@ pub fn error(error: &Error) -> List {
             .http_status
             .map_or_else(Rint::na, |status| Rint::from(i32::from(status))),
         retry_after = details.retry_after.map_or_else(Rfloat::na, Rfloat::from),
-        retryable = error.kind().retryable()
+        retryable = error.retryable()
     )
 }
 
@@ -73,6 +91,9 @@ pub fn text(text: Option<&str>) -> Robj {
 /// `expires_at` has its name on the wire.
 pub fn fields(list: &List) -> Map<String, Value> {
     let value = |value: &Robj| {
+        if value.is_na() {
+            return None;
+        }
         if let Some(text) = value.as_str() {
             return Some(Value::from(text));
         }

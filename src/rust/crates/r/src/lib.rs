@@ -8,6 +8,7 @@
     reason = "extendr's macros make public functions, which have no documentation of their own"
 )]
 
+mod cache;
 mod convert;
 mod interrupt;
 mod runtime;
@@ -16,38 +17,48 @@ use std::time::Duration;
 
 use entrar_client::env::Env;
 use entrar_client::error::{Error, Kind};
-use entrar_client::resource::Resource;
+use entrar_client::renewal;
+use entrar_client::resource::{self, Resource};
 use entrar_client::rpc;
 use entrar_client::session::Session;
 use entrar_client::token::{self, Token};
 use extendr_api::prelude::*;
 
+/// Checks a resource.
+/// @param resource One string.
+/// @return The resource that it stands for, a string; or a failure, as in `delegated_token()`'s
+///   result.
+/// @noRd
+#[extendr]
+fn checked_resource(resource: &str) -> Robj {
+    match Resource::from_caller(resource) {
+        Ok(resource) => resource.as_str().into(),
+        Err(error) => convert::error(&error).into(),
+    }
+}
+
 /// Asks the session's server for a fresh token.
 /// @param resource One string.
 /// @param timeout Seconds for the whole call.
-/// @return A list of `token`, `failure`, `interrupted` and `in_clear`; see `R/delegated-token.R`.
+/// @return A list of `token`, `failure` and `interrupt` (a condition to raise again, or `TRUE`),
+///   of which two are `NULL`, and of `in_clear`.
 /// @noRd
 #[extendr]
 fn delegated_token(resource: &str, timeout: f64) -> List {
     let env = Env::process();
+    let timeout = Duration::from_secs_f64(timeout);
     let asked = Resource::parse(resource)
         .and_then(|resource| Ok((resource, Session::discover(&env)?)))
         .and_then(|(resource, session)| {
-            let timeout = Duration::from_secs_f64(timeout);
             let outcome = runtime::run(&env, session.address(), async |http| {
                 rpc::delegated_token(http, &env, &session, &resource, timeout).await
             })?;
             Ok((outcome, session.address().is_in_clear()))
         });
     match asked {
-        Ok((Some(Ok(token)), in_clear)) => {
-            convert::reply(convert::token(&token), (), false, in_clear)
-        }
-        Ok((Some(Err(error)), in_clear)) => {
-            convert::reply((), convert::error(&error), false, in_clear)
-        }
-        Ok((None, in_clear)) => convert::reply((), (), true, in_clear),
-        Err(error) => convert::reply((), convert::error(&error), false, false),
+        Ok((Ok(Ok(token)), in_clear)) => convert::granted(&token, in_clear),
+        Ok((Ok(Err(error)), _)) | Err(error) => convert::failed(&error),
+        Ok((Err(request), _)) => convert::interrupted(request),
     }
 }
 
@@ -60,22 +71,103 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
 fn ide_token(token: List, sent: f64) -> List {
     let read = Token::from_reply(&convert::fields(&token), sent);
     match read {
-        Ok(token) => convert::reply(convert::token(&token), (), false, false),
+        Ok(token) => convert::granted(&token, false),
         Err(what) => {
             let message = format!("the RStudio IDE returned no usable token: {what}");
-            let error = Error::new(Kind::BadReply, message);
-            convert::reply((), convert::error(&error), false, false)
+            convert::failed(&Error::new(Kind::BadReply, message))
         }
     }
 }
 
 /// Reads the error that the RStudio IDE's own function has raised.
 /// @param text Its message.
-/// @return A failure, as in `delegated_token()`'s result.
+/// @return As `delegated_token()`.
 /// @noRd
 #[extendr]
 fn ide_failure(text: &str) -> List {
-    convert::error(&rpc::text_error(text, ""))
+    convert::failed(&rpc::text_error(text, &[]))
+}
+
+/// What is kept for a resource.
+/// @param resource A string; anything else is not kept.
+/// @param insist Whether a new token is wanted though the old one would do.
+/// @param whole Whether to return the whole token, a list, and not its secret alone.
+/// @return The token; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
+///   the server must be asked.
+/// @noRd
+#[extendr]
+fn kept_token(resource: Robj, insist: bool, whole: bool) -> Robj {
+    match resource.as_str() {
+        Some(resource) => cache::look_up(
+            resource::named(resource).unwrap_or(resource),
+            Env::process().now(),
+            insist,
+            whole,
+        ),
+        None => ().into(),
+    }
+}
+
+/// The well-known resources: parallel vectors `cloud`, `name` and `resource`.
+/// @noRd
+#[extendr]
+fn well_known_resources() -> List {
+    let column = |part: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
+        resource::WELL_KNOWN.iter().map(part).collect::<Strings>()
+    };
+    list!(
+        cloud = column(|row| row.0),
+        name = column(|row| row.1),
+        resource = column(|row| row.2)
+    )
+}
+
+/// Keeps a token.
+/// @param resource A string.
+/// @param token An `entrar_token`.
+/// @param sent When it was asked for, in Unix seconds.
+/// @noRd
+#[extendr]
+fn keep_token(resource: &str, token: List, sent: f64) {
+    cache::keep(resource, &token, sent);
+}
+
+/// Remembers that there was no token.
+/// @param resource A string.
+/// @param failure As in `delegated_token()`'s result.
+/// @param is_final Whether asking again cannot cure it.
+/// @param retry_after Seconds that the server asks to wait, or `NA`.
+/// @param insist As for `kept_token()`.
+/// @return A list of the old `token`, if it is still valid, and whether this is the `first` time
+///   that it could not be renewed; else `NULL`.
+/// @noRd
+#[extendr]
+fn keep_failure(
+    resource: &str,
+    failure: List,
+    is_final: bool,
+    retry_after: Rfloat,
+    insist: bool,
+) -> Robj {
+    let retry_after = Option::from(retry_after);
+    let now = Env::process().now();
+    cache::remember(resource, &failure, now, is_final, retry_after, insist)
+}
+
+/// Drops every token that is kept.
+/// @noRd
+#[extendr]
+fn drop_tokens() {
+    cache::forget();
+}
+
+/// When a token is to be renewed, in Unix seconds.
+/// @param sent When it was asked for.
+/// @param expires_at When it expires.
+/// @noRd
+#[extendr]
+fn renewal_time(sent: f64, expires_at: f64) -> f64 {
+    renewal::renewal_time(sent, Some(expires_at))
 }
 
 /// The tenant that issued a token, if the token tells.
@@ -104,9 +196,16 @@ fn failure_kinds() -> Vec<&'static str> {
 
 extendr_module! {
     mod entrar;
+    fn checked_resource;
     fn delegated_token;
     fn ide_token;
     fn ide_failure;
+    fn well_known_resources;
+    fn kept_token;
+    fn keep_token;
+    fn keep_failure;
+    fn drop_tokens;
+    fn renewal_time;
     fn token_tenant;
     fn has_server_session;
     fn failure_kinds;

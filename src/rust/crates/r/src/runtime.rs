@@ -17,7 +17,7 @@ use entrar_client::session::Address;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::interrupt;
+use crate::interrupt::{self, Request};
 
 /// How often Ctrl-C is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ enum Slot {
     Ready(&'static mut Machinery),
 }
 
-/// Runs a question to the server at `address` to its end; `None` if it was interrupted.
+/// Runs a question to the server at `address` to its end, unless R wants the call to end first.
 ///
 /// # Errors
 /// What keeps the machinery from being built: [`Kind::Unreachable`], or [`Kind::Unavailable`] when
@@ -50,7 +50,7 @@ pub fn run<T>(
     env: &Env,
     address: &Address,
     question: impl AsyncFnOnce(&Http) -> T,
-) -> Result<Option<T>, Error> {
+) -> Result<Result<T, Request>, Error> {
     let settings = Settings::new(env, address.url());
     let machinery = take(settings)?;
     let outcome = machinery
@@ -110,18 +110,18 @@ fn build(process: u32, settings: Settings) -> Result<&'static mut Machinery, Err
     })))
 }
 
-async fn unless_interrupted<T>(question: impl Future<Output = T>) -> Option<T> {
+async fn unless_interrupted<T>(question: impl Future<Output = T>) -> Result<T, Request> {
     let mut question = pin!(question);
     // The first tick comes one period late: an immediate one would cost every call a millisecond.
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     poll_fn(|context| {
         if let Poll::Ready(answer) = question.as_mut().poll(context) {
-            return Poll::Ready(Some(answer));
+            return Poll::Ready(Ok(answer));
         }
         while ticks.poll_tick(context).is_ready() {
-            if interrupt::was_requested() {
-                return Poll::Ready(None);
+            if let Some(request) = interrupt::requested() {
+                return Poll::Ready(Err(request));
             }
         }
         Poll::Pending

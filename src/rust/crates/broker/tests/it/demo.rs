@@ -228,7 +228,7 @@ async fn only_the_owner_gets_at_the_cookie() {
 }
 
 /// A command that says what it gets, and ends at once.
-const TRAPS: &str = "for s in INT TERM HUP; do trap \"echo got $s; exit 9\" $s; done; \
+const TRAPS: &str = "for s in INT TERM HUP USR1; do trap \"echo got $s; exit 9\" $s; done; \
                      echo ready; while :; do sleep 0.02; done";
 
 async fn signalled(demo: &Demo, script: &str, signal: Signal) -> (Option<i32>, String) {
@@ -256,12 +256,79 @@ async fn signals_go_on_to_the_command_and_nothing_is_left_behind() {
         (Signal::INT, "INT"),
         (Signal::TERM, "TERM"),
         (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
     ] {
         let (code, text) = signalled(&demo, TRAPS, signal).await;
         assert_eq!((code, text), (Some(9), format!("ready\ngot {name}\n")));
     }
     let (code, _) = signalled(&demo, "echo ready; exec sleep 60", Signal::TERM).await;
     assert_eq!(code, Some(143));
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_signal_that_was_to_be_ignored_stays_ignored() {
+    let demo = Demo::new(&[]);
+    let inner = demo.command(&["sh", "-c", "echo ready; sleep 0.5; echo done"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    command
+        .arg(inner.as_std().get_program())
+        .args(inner.as_std().get_args());
+    for (name, value) in inner.as_std().get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    timeout(LONGEST, output.read_line(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    output.read_to_string(&mut text).await.unwrap();
+    assert_eq!((status.code(), text.as_str()), (Some(0), "ready\ndone\n"));
+}
+
+/// Asks again and again on one connection, until it is closed or ten seconds are over.
+const INSISTENT: &str = "
+import http.client, json, os, time, urllib.parse
+server = urllib.parse.urlsplit(os.environ['RS_SERVER_ADDRESS'])
+connection = http.client.HTTPConnection(server.netloc)
+body = json.dumps({'method': 'delegated_azure_token', 'params': ['https://storage.azure.com']})
+cookie = {'X-RS-Session-Server-RPC-Cookie': os.environ['RS_SESSION_RPC_COOKIE']}
+end = time.time() + 10
+while time.time() < end:
+    connection.request('POST', '/delegated_azure_token', body, cookie)
+    connection.getresponse().read()
+";
+
+#[tokio::test]
+async fn whoever_goes_on_asking_keeps_nothing_alive() {
+    let demo = Demo::new(&[]);
+    let script =
+        "for i in 1 2 3; do python3 -c \"$INSISTENT\" >/dev/null 2>&1 & done; sleep 0.5; exit 3";
+    let mut command = demo.command(&["sh", "-c", script]);
+    command.env("INSISTENT", INSISTENT);
+    let started = std::time::Instant::now();
+    let output = timeout(LONGEST, command.output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+
+    // The same while exchanges are under way, with a signal.
+    let script = "for i in 1 2 3; do python3 -c \"$INSISTENT\" >/dev/null 2>&1 & done; echo ready; exec sleep 60";
+    let mut command = demo.command(&["sh", "-c", script]);
+    let mut child = command.env("INSISTENT", INSISTENT).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    timeout(LONGEST, output.next_line()).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(143));
     assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
 }
 

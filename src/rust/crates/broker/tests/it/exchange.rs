@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use entra_emulator::{Options, Person};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -105,7 +105,11 @@ async fn fifty_equal_calls_at_once_make_one_request() {
         gate.add_permits(50);
     });
     assert_eq!(endpoint.requests(), 1);
-    assert!(replies.iter().all(|body| access_token(body) == "access-0"));
+    assert!(
+        replies
+            .iter()
+            .all(|body| access_token(body) == "canary-access-0")
+    );
     access_token(&session.ask(STORAGE).await);
     assert_eq!(endpoint.requests(), 2, "the next call is a new exchange");
 }
@@ -134,7 +138,7 @@ async fn a_persons_exchanges_run_one_after_another_with_the_newest_refresh_token
     let forms = endpoint.forms.lock().unwrap().clone();
     for (number, form) in forms.iter().enumerate() {
         assert!(
-            form.contains(&format!("refresh_token=refresh-{number}&")),
+            form.contains(&format!("refresh_token=canary-refresh-{number}&")),
             "{form}"
         );
     }
@@ -161,10 +165,33 @@ async fn two_hundred_callers_at_once_all_get_their_answer() {
 }
 
 #[tokio::test]
+async fn after_a_new_sign_in_nobody_joins_an_exchange_with_the_old_refresh_token() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    let opened = async {
+        endpoint.has_seen(1).await;
+        session
+            .exchanges
+            .sign_in(USER, "canary-refresh-anew".into());
+        let second = session.ask(STORAGE);
+        let open = async {
+            endpoint.has_seen(2).await;
+            gate.add_permits(2);
+        };
+        join(second, open).await.0
+    };
+    let (first, second) = join(session.ask(STORAGE), opened).await;
+    assert_ne!(access_token(&first), access_token(&second));
+    assert!(endpoint.forms.lock().unwrap()[1].contains("refresh_token=canary-refresh-anew"));
+}
+
+#[tokio::test]
 async fn persons_do_not_wait_for_each_other() {
     let (endpoint, gate) = gated().await;
     let session = Session::at(&endpoint, LONG);
-    session.exchanges.sign_in("bob", "refresh-bob".into());
+    session
+        .exchanges
+        .sign_in("bob", "canary-refresh-bob".into());
     let resource = entrar_client::resource::Resource::parse(STORAGE).unwrap();
     let bobs = session.exchanges.token("bob", resource);
     let (one, other, ()) = tokio::join!(session.ask(STORAGE), bobs, async {
@@ -214,7 +241,7 @@ async fn a_caller_who_goes_away_loses_no_refresh_token() {
     access_token(&session.ask(STORAGE).await);
     let forms = endpoint.forms.lock().unwrap().clone();
     assert!(
-        forms[1].contains("refresh_token=refresh-1&"),
+        forms[1].contains("refresh_token=canary-refresh-1&"),
         "{}",
         forms[1]
     );

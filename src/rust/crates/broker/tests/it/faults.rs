@@ -96,7 +96,7 @@ async fn a_fault_that_passes_goes_unnoticed() {
     })
     .await;
     let body = Session::at(&endpoint, LONG).ask(STORAGE).await;
-    assert_eq!(body["token"]["access_token"], "access-2");
+    assert_eq!(body["token"]["access_token"], "canary-access-2");
     assert_eq!(endpoint.requests(), 3);
 }
 

@@ -86,7 +86,7 @@ impl Session {
             client_id: "app".to_owned(),
             client_secret: None,
         };
-        Self::new(registration, "refresh-0".into(), deadline)
+        Self::new(registration, "canary-refresh-0".into(), deadline)
     }
 
     /// The same broker's exchanges, behind another key, with a cookie for this user and time.
@@ -192,7 +192,7 @@ impl Endpoint {
 fn grant(number: usize) -> Response {
     axum::Json(json!({
         "token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599,
-        "access_token": format!("access-{number}"), "refresh_token": format!("refresh-{}", number + 1)
+        "access_token": format!("canary-access-{number}"), "refresh_token": format!("canary-refresh-{}", number + 1)
     }))
     .into_response()
 }

@@ -1,0 +1,148 @@
+//! The tokens that `azure_token()` keeps, as R's own objects, so that handing one out converts nothing.
+//!
+//! A token is kept for the exact resource, the session and the process: a forked child begins with
+//! nothing, and whoever changes the session's address or cookie becomes somebody else.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::process;
+
+use entrar_client::env::Env;
+use entrar_client::renewal::{Fallback, Kept, Next};
+use entrar_client::session;
+use extendr_api::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+
+/// An `entrar_token`, and its `access_token`: the string that a hit hands out.
+struct Token {
+    list: Robj,
+    access_token: Robj,
+}
+
+type Tokens = HashMap<String, Kept<Token, Robj>>;
+
+struct Cache {
+    session: Session,
+    tokens: Tokens,
+}
+
+/// What makes a session: two of them never share a token.
+struct Session {
+    process: u32,
+    address: Option<String>,
+    directory: Option<String>,
+    cookie: Option<SecretString>,
+}
+
+impl Session {
+    /// Reads variables only: a hit touches no file. That the file's cookie was rotated does not
+    /// make another session.
+    fn current() -> Self {
+        let env = Env::process();
+        Self {
+            process: process::id(),
+            address: env.var(session::ADDRESS),
+            directory: env.var(session::RUNTIME_DIRECTORY),
+            cookie: env.var(session::COOKIE).map(SecretString::from),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.process == other.process
+            && self.address == other.address
+            && self.directory == other.directory
+            && self.cookie() == other.cookie()
+    }
+
+    fn cookie(&self) -> Option<&str> {
+        self.cookie.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
+thread_local! {
+    static CACHE: RefCell<Option<Cache>> = const { RefCell::new(None) };
+}
+
+/// Runs `task` on this session's tokens; those of another session are dropped.
+fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> T {
+    let session = Session::current();
+    CACHE.with_borrow_mut(|cache| {
+        let same = cache
+            .as_ref()
+            .is_some_and(|cache| cache.session.is_same(&session));
+        if !same {
+            *cache = None;
+        }
+        let cache = cache.get_or_insert_with(|| Cache {
+            session,
+            tokens: Tokens::new(),
+        });
+        task(&mut cache.tokens)
+    })
+}
+
+/// What is kept for a resource: the token's string (or list), a failure to raise again, or `NULL` where
+/// the server must be asked.
+pub fn look_up(resource: &str, now: f64, insist: bool, whole: bool) -> Robj {
+    with_tokens(|tokens| match tokens.get(resource) {
+        None => ().into(),
+        Some(kept) => match kept.next(now, insist) {
+            Next::Serve(token) if whole => token.list.clone(),
+            Next::Serve(token) => token.access_token.clone(),
+            Next::Refuse(failure) => failure.clone(),
+            Next::Ask => ().into(),
+        },
+    })
+}
+
+/// Keeps a token, an `entrar_token`, that was asked for at `sent`.
+pub fn keep(resource: &str, list: &List, sent: f64) {
+    let field = |name: &str| {
+        list.iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value)
+    };
+    let Some(access_token) = field("access_token") else {
+        return;
+    };
+    let expires_at = field("expires_at")
+        .and_then(|value| value.as_real())
+        .filter(|seconds| seconds.is_finite());
+    let token = Token {
+        list: list.clone().into(),
+        access_token,
+    };
+    with_tokens(|tokens| {
+        tokens
+            .entry(resource.to_owned())
+            .or_default()
+            .granted(token, sent, expires_at);
+    });
+}
+
+/// Remembers a failure. The result is the old token (a list of `token` and `first`) if it is still
+/// valid, else `NULL`.
+pub fn remember(
+    resource: &str,
+    failure: &List,
+    now: f64,
+    is_final: bool,
+    retry_after: Option<f64>,
+    insist: bool,
+) -> Robj {
+    with_tokens(|tokens| {
+        let kept = tokens.entry(resource.to_owned()).or_default();
+        let failure = failure.clone().into();
+        match kept.failed(failure, now, is_final, retry_after, insist) {
+            Fallback::Serve { token, first } => {
+                list!(token = token.list.clone(), first = first).into()
+            }
+            Fallback::Raise => ().into(),
+        }
+    })
+}
+
+/// Drops everything.
+pub fn forget() {
+    CACHE.set(None);
+}
