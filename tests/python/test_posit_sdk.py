@@ -8,11 +8,11 @@ import json
 import os
 import time
 import unittest
-from collections import namedtuple
 from unittest import mock
 
 import requests
 from posit.workbench import Client
+from workbench_credential import WorkbenchAzureCredential
 
 RESOURCES = [
     "https://storage.azure.com",
@@ -36,30 +36,6 @@ def cookie():
         with open(os.path.join(directory, "rpc_cookie"), encoding="ascii") as file:
             return file.read().strip()
     return os.environ["RS_SESSION_RPC_COOKIE"]
-
-
-AccessToken = namedtuple("AccessToken", ["token", "expires_on"])
-
-
-class WorkbenchAzureCredential:
-    """The class that Workbench's documentation shows: it keeps a token until shortly before it expires."""
-
-    def __init__(self, client, resource):
-        self._client = client
-        self._resource = resource
-        self._token = None
-        self._expires_on = 0
-
-    def _refresh_token(self):
-        token = self._client.oauth.get_delegated_azure_token(self._resource)
-        self._token = token["access_token"]
-        self._expires_on = int(time.time()) + token["expires_in"]
-
-    def get_token(self, *scopes, **kwargs):
-        now = int(time.time())
-        if self._token is None or now >= self._expires_on - 60:
-            self._refresh_token()
-        return AccessToken(self._token, self._expires_on)
 
 
 class PositSdk(unittest.TestCase):
