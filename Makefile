@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR := $(ENTRAR_TARGET_DIR)
 # What an installed package is made of; a directory is newer when a file came or went.
 SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msrv.R R inst man \
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
-  -name tests -prune -o -print 2>/dev/null)
+  \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
 .PHONY: help demo test check bench document format install clean
 
