@@ -3,7 +3,9 @@
 redacted <- "<REDACTED>"
 
 new_token <- function(fields, resource) {
-  structure(fields, resource = resource, class = "entrar_token")
+  attr(fields, "resource") <- resource
+  class(fields) <- "entrar_token"
+  fields
 }
 
 #' @export
