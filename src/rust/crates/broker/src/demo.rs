@@ -32,6 +32,14 @@ const SESSION_LIFETIME: i64 = 24 * 60 * 60;
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// Variables that list the hosts no proxy stands before.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// The git credential helper, which is installed beside this command.
+const GIT_HELPER: &str = if cfg!(windows) {
+    "git-credential-pwb.exe"
+} else {
+    "git-credential-pwb"
+};
+/// What the helper answers for, as git matches URLs.
+const GIT_URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];
 
 /// What to demonstrate.
 pub(crate) struct Options {
@@ -131,6 +139,9 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         // It would be the version of a Workbench around this one.
         .env_remove(VERSION);
     add_resources(&mut command, &env, emulator.url());
+    if let Ok(own) = std::env::current_exe() {
+        add_git_helper(&mut command, &env, &own.with_file_name(GIT_HELPER));
+    }
     let status = match command.spawn() {
         Ok(mut command) => signals.wait_for(&mut command).await?,
         Err(error) => return Err(not_run(options.command, error)),
@@ -206,6 +217,42 @@ fn add_resources(command: &mut Command, env: &Env, url: &str) {
     }
 }
 
+/// Makes git ask the helper for Azure DevOps, by variables that come after those that are set already. The empty
+/// helper before it makes git forget all others, which it would otherwise give the token to, to store.
+fn add_git_helper(command: &mut Command, env: &Env, helper: &Path) {
+    const COUNT: &str = "GIT_CONFIG_COUNT";
+    if !helper.is_file() {
+        return;
+    }
+    let first: usize = match env.var(COUNT).map(|count| count.parse()) {
+        None => 0,
+        Some(Ok(count)) => count,
+        // git complains of it itself.
+        Some(Err(_)) => return,
+    };
+    let settings = git_settings(&git_value(helper));
+    for (number, (key, value)) in (first..).zip(&settings) {
+        command
+            .env(format!("GIT_CONFIG_KEY_{number}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{number}"), value);
+    }
+    command.env(COUNT, (first + settings.len()).to_string());
+}
+
+fn git_settings(helper: &str) -> Vec<(String, String)> {
+    let of = |url| {
+        [("helper", ""), ("helper", helper), ("useHttpPath", "true")]
+            .map(|(name, value)| (format!("credential.{url}.{name}"), value.to_owned()))
+    };
+    GIT_URLS.into_iter().flat_map(of).collect()
+}
+
+/// A path as git's `credential.helper`: git gives an absolute one to the shell as it is.
+fn git_value(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('\'', r"'\''");
+    format!("!'{path}'")
+}
+
 fn not_run(words: Vec<OsString>, error: io::Error) -> Error {
     let program = words.into_iter().next().unwrap_or_default();
     match error.kind() {
@@ -258,6 +305,27 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_forgets_other_helpers_before_it_learns_of_ours() {
+        assert_eq!(git_value(Path::new("/it's/h")), r"!'/it'\''s/h'");
+        let settings = git_settings("!'/h'");
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| (&**key, &**value))
+            .collect();
+        assert_eq!(
+            settings,
+            [
+                ("credential.https://dev.azure.com.helper", ""),
+                ("credential.https://dev.azure.com.helper", "!'/h'"),
+                ("credential.https://dev.azure.com.useHttpPath", "true"),
+                ("credential.https://*.visualstudio.com.helper", ""),
+                ("credential.https://*.visualstudio.com.helper", "!'/h'"),
+                ("credential.https://*.visualstudio.com.useHttpPath", "true"),
+            ]
+        );
+    }
 
     #[test]
     fn the_loopback_is_added_to_what_no_proxy_stands_before() {

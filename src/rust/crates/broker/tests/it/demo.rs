@@ -121,6 +121,37 @@ $no_proxy";
     assert!(no_proxy.ends_with("127.0.0.1,::1,localhost"), "{no_proxy}");
 }
 
+/// The helper is found beside the command, so the command is copied to where one is.
+#[tokio::test]
+async fn git_is_told_of_the_helper_after_what_it_was_told_already() {
+    let installed = tempfile::tempdir().unwrap();
+    let entrar = installed.path().join("entrar");
+    std::fs::copy(env!("CARGO_BIN_EXE_entrar"), &entrar).unwrap();
+    let demo = Demo::new(&[]);
+    let script = "echo ${GIT_CONFIG_COUNT-unset} $GIT_CONFIG_KEY_0 $GIT_CONFIG_KEY_2 $GIT_CONFIG_VALUE_2 $GIT_CONFIG_KEY_6";
+    let run = async |count: &str| {
+        let mut command = Command::new(&entrar);
+        let output = command
+            .args(["demo", "--", "sh", "-c", script])
+            .env("XDG_RUNTIME_DIR", demo.runtime.path())
+            .env("GIT_CONFIG_COUNT", count)
+            .env("GIT_CONFIG_KEY_0", "a.b")
+            .output()
+            .await
+            .unwrap();
+        stdout(&output)
+    };
+    assert_eq!(run("1").await, "1 a.b\n");
+    let helper = installed.path().join("git-credential-pwb");
+    std::fs::write(&helper, "").unwrap();
+    let expected = format!(
+        "7 a.b credential.https://dev.azure.com.helper !'{}' credential.https://*.visualstudio.com.useHttpPath\n",
+        helper.display()
+    );
+    assert_eq!(run("1").await, expected);
+    assert_eq!(run("nonsense").await, "nonsense a.b\n");
+}
+
 #[tokio::test]
 async fn the_session_gets_tokens_that_its_resources_accept() {
     let demo = Demo::new(&["--token-lifetime", "77"]);

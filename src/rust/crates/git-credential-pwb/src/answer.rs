@@ -1,0 +1,217 @@
+//! `get`: from a place in Azure DevOps to a token for it, or to the reason why there is none.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use entrar_client::env::Env;
+use entrar_client::error::{Error, Kind};
+use entrar_client::http::{Http, Settings};
+use entrar_client::resource::Resource;
+use entrar_client::rpc::{DEFAULT_TIMEOUT, delegated_token};
+use entrar_client::session::Session;
+use entrar_client::token::Token;
+
+use crate::challenge;
+use crate::erasures::Erasures;
+use crate::guid::Guid;
+use crate::place::Place;
+use crate::prompt::{Surroundings, would_hang};
+use crate::protocol::{Answer, QUIT, Request};
+use crate::remedy::remedy;
+use crate::runtime_directory::runtime_directory;
+use crate::trace::{Fact, Trace};
+
+/// Azure DevOps, as Entra ID knows it.
+const RESOURCE: &str = "499b84ac-1321-427f-aa17-267ca6975798";
+/// How long a call may take in all, in seconds.
+const TIMEOUT: &str = "ENTRAR_TIMEOUT";
+/// The file that says that the warning of a cookie sent in clear was given.
+const WARNED: &str = "warned-in-clear";
+
+/// What goes to stdout: user name and token, `quit`, or nothing.
+pub(crate) fn get(
+    request: &Request,
+    place: &Place,
+    env: &Env,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Vec<u8> {
+    if request.second_chance {
+        trace.fact(stderr, &Fact::SecondChance);
+    }
+    let directory = runtime_directory(env);
+    if Erasures::of(place, directory).are_too_many(env.now()) {
+        trace.fact(stderr, &Fact::TooManyErasures);
+        trace.fact(stderr, &Fact::Quit);
+        refused_too_often(request, place, stderr);
+        return QUIT.to_vec();
+    }
+    match token(env, trace, stderr) {
+        Ok(token) => answer(request, place, &token, trace, stderr),
+        Err(error) => {
+            trace.fact(stderr, &Fact::NoToken(error.kind()));
+            let kind = error.kind();
+            say(
+                stderr,
+                &format!(
+                    "no token for Azure DevOps: {}",
+                    sentence(&error.to_string())
+                ),
+            );
+            say(stderr, remedy(kind));
+            if would_hang(env, &Surroundings::of_this_process()) {
+                trace.fact(stderr, &Fact::Quit);
+                QUIT.to_vec()
+            } else {
+                trace.fact(stderr, &Fact::NoAnswer);
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn answer(
+    request: &Request,
+    place: &Place,
+    token: &Token,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Vec<u8> {
+    let issuer = challenge::issuer(&token.access_token);
+    let wanted = challenge::tenant(&request.challenges);
+    trace.fact(stderr, &Fact::Tenants(issuer.as_ref(), wanted.as_ref()));
+    let wrong_tenant = warn_of_tenant(issuer.as_ref(), wanted.as_ref(), place, stderr);
+    // Another token of the same tenant would be refused like the first.
+    let second_chance =
+        request.can_have_a_second_chance() && !request.second_chance && !wrong_tenant;
+    trace.fact(stderr, &Fact::Answered { second_chance });
+    Answer {
+        username: place.account(),
+        password: &token.access_token,
+        expires_at: token.expires_at,
+        second_chance,
+    }
+    .to_bytes()
+}
+
+/// A fresh token from the session's server.
+fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Error> {
+    let session = Session::discover(env)?;
+    let address = session.address();
+    trace.fact(stderr, &Fact::Session(address));
+    let cookie = session.cookie(env, None)?;
+    trace.fact(stderr, &Fact::Cookie(cookie.source()));
+    if address.is_in_clear() {
+        warn_in_clear(env, stderr);
+    }
+    trace.fact(stderr, &Fact::Resource(RESOURCE));
+    let resource = Resource::parse(RESOURCE)?;
+    let http = Http::new(Settings::new(env, address.url()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(
+                Kind::Unreachable,
+                format!("no connection can be made: {error}"),
+            )
+        })?;
+    let started = Instant::now();
+    let token = runtime.block_on(delegated_token(
+        &http,
+        env,
+        &session,
+        &resource,
+        timeout(env),
+    ));
+    trace.fact(stderr, &Fact::Exchange(started.elapsed()));
+    let token = token?;
+    trace.fact(stderr, &Fact::Expiry(token.expires_at, env.now()));
+    Ok(token)
+}
+
+/// What cannot be a time to wait counts as not set: a fetch should not fail for it.
+fn timeout(env: &Env) -> Duration {
+    let seconds = env.var(TIMEOUT).and_then(|text| text.parse().ok());
+    let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
+    Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_TIMEOUT))
+}
+
+/// Says that Azure DevOps will refuse the token because the organisation belongs to another tenant, if so.
+fn warn_of_tenant(
+    issuer: Option<&Guid>,
+    wanted: Option<&Guid>,
+    place: &Place,
+    stderr: &mut dyn Write,
+) -> bool {
+    let (Some(issuer), Some(wanted)) = (issuer, wanted) else {
+        return false;
+    };
+    if issuer == wanted {
+        return false;
+    }
+    let name = named(place);
+    let what = if wanted.is_nil() {
+        format!("{name} is not connected to Entra ID, so it takes no token of tenant {issuer}.")
+    } else {
+        format!("{name} belongs to tenant {wanted}, but your sign-in is with tenant {issuer}.")
+    };
+    say(stderr, &what);
+    say(
+        stderr,
+        "Ask its administrator to connect it to your tenant, or sign in another way: \
+         `git-credential-pwb unconfigure` takes this helper out.",
+    );
+    true
+}
+
+fn refused_too_often(request: &Request, place: &Place, stderr: &mut dyn Write) {
+    let name = named(place);
+    say(
+        stderr,
+        &format!("{name} has refused two fresh tokens within a minute, so there is no third."),
+    );
+    say(
+        stderr,
+        "Check that you have access to it and that the URL is right; then try again in a minute.",
+    );
+    if let Some(tenant) = challenge::tenant(&request.challenges) {
+        say(stderr, &format!("It takes tokens of tenant {tenant}."));
+    }
+}
+
+fn named(place: &Place) -> String {
+    match place.organisation() {
+        Some(name) => format!("the Azure DevOps organisation {name}"),
+        None => "the Azure DevOps organisation".to_owned(),
+    }
+}
+
+/// Once a session is enough to know; where nothing can be remembered, it is said each time.
+fn warn_in_clear(env: &Env, stderr: &mut dyn Write) {
+    let first = runtime_directory(env).is_none_or(|directory| {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(directory.join(WARNED));
+        !file.is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+    });
+    if first {
+        say(
+            stderr,
+            "the session's server is asked over plain http, so others on the network can read your session's \
+             cookie and your tokens. Ask its administrator for an https address.",
+        );
+    }
+}
+
+/// One line for a person.
+pub(crate) fn say(stderr: &mut dyn Write, text: &str) {
+    // Nobody is left to be told if it cannot be written.
+    let _ = writeln!(stderr, "git-credential-pwb: {text}");
+}
+
+fn sentence(text: &str) -> String {
+    let ended = text.ends_with(['.', '?', '!']);
+    format!("{text}{}", if ended { "" } else { "." })
+}

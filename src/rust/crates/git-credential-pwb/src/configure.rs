@@ -1,0 +1,428 @@
+//! `configure` and `unconfigure`: the helper's part of a git configuration file, put in and taken out.
+//!
+//! The part is a piece of text between two comments. Nothing else in the file changes by a byte, and taking the
+//! part out needs no guess about what was there before.
+//!
+//! Each section begins with an empty `helper`, which makes git forget the helpers it has read so far. Otherwise
+//! git would hand our token to each of them, to store.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use entrar_client::env::Env;
+
+/// The URLs that the helper is configured for, as git matches them.
+pub const URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];
+
+const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `git-credential-pwb unconfigure` removes this";
+const END: &str = "# git-credential-pwb: end";
+/// What is recognised of the first line, so that its wording may change.
+const BEGINS: &str = "# git-credential-pwb: ";
+
+/// Whose configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The person's own.
+    User,
+    /// This repository's.
+    Project,
+}
+
+/// Why the configuration was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `GIT_CONFIG_GLOBAL` nor `HOME` is set.
+    #[error("your git configuration cannot be found: neither GIT_CONFIG_GLOBAL nor HOME is set")]
+    NoHome,
+    /// git says that there is none.
+    #[error("there is no git repository here")]
+    NoRepository,
+    /// git cannot be run.
+    #[error("git cannot be run: {0}")]
+    NoGit(io::Error),
+    /// This executable does not know where it is.
+    #[error("this command's own path is not known: {0}")]
+    NoPath(io::Error),
+    /// Someone changes the file at this moment.
+    #[error("{0} is being changed by another process; if that is not so, delete {0}.lock")]
+    Locked(String),
+    /// The file cannot be read or written.
+    #[error("{0} cannot be changed: {1}")]
+    Io(String, io::Error),
+    /// The second comment is missing.
+    #[error(
+        "{0} has the line \"{BEGINS}...\" but not the line \"{END}\" after it; mend that by hand"
+    )]
+    NoEnd(String),
+}
+
+/// Puts the helper in or takes it out; the result is the change, for a person to read, or empty if there is
+/// none to make.
+///
+/// # Errors
+/// Why nothing was changed.
+pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<String, Error> {
+    let file = match scope {
+        Scope::User => users_file(env)?,
+        Scope::Project => projects_file()?,
+    };
+    let helper = helper_value(&std::env::current_exe().map_err(Error::NoPath)?);
+    // Links are followed, as git does: many keep their configuration elsewhere.
+    let file = fs::canonicalize(&file).unwrap_or(file);
+    let shown = file.display().to_string();
+    let _lock = if dry_run {
+        None
+    } else {
+        Some(Lock::take(&file)?)
+    };
+    let old = match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(|error| Error::Io(shown.clone(), error))?,
+    };
+    let parts = Parts::of(&old).ok_or_else(|| Error::NoEnd(shown.clone()))?;
+    let ours = if add { block(&helper) } else { String::new() };
+    // A part that is there already stays at its place only if nothing stands after it: what does could store
+    // our token.
+    if parts.ours == ours.as_bytes() && (!add || parts.after.is_empty()) {
+        return Ok(String::new());
+    }
+    if !dry_run {
+        let new = parts.with(&ours);
+        write(&file, &new).map_err(|error| Error::Io(shown.clone(), error))?;
+    }
+    Ok(format!(
+        "{shown}\n{}{}",
+        lines(&parts.ours, '-'),
+        lines(ours.as_bytes(), '+')
+    ))
+}
+
+/// As git chooses the file that `git config --global` writes to.
+fn users_file(env: &Env) -> Result<PathBuf, Error> {
+    if let Some(file) = env.var("GIT_CONFIG_GLOBAL") {
+        return Ok(file.into());
+    }
+    let home = env.var("HOME").map(PathBuf::from);
+    let base = env.var("XDG_CONFIG_HOME").map(PathBuf::from);
+    let in_home = home.as_ref().map(|home| home.join(".gitconfig"));
+    let in_base = base
+        .or_else(|| Some(home?.join(".config")))
+        .map(|base| base.join("git").join("config"));
+    match (in_home, in_base) {
+        (Some(in_home), Some(in_base)) if !in_home.exists() && in_base.exists() => Ok(in_base),
+        (Some(in_home), _) => Ok(in_home),
+        (None, Some(in_base)) if in_base.exists() => Ok(in_base),
+        (None, _) => Err(Error::NoHome),
+    }
+}
+
+/// Only git knows where a repository, or one of several worktrees, keeps its configuration.
+fn projects_file() -> Result<PathBuf, Error> {
+    let output = Command::new("git")
+        .args(["rev-parse", "--git-path", "config"])
+        .output()
+        .map_err(Error::NoGit)?;
+    let mut path = output.stdout;
+    if !output.status.success() || path.pop() != Some(b'\n') {
+        return Err(Error::NoRepository);
+    }
+    #[cfg(unix)]
+    let path: OsString = std::os::unix::ffi::OsStringExt::from_vec(path);
+    #[cfg(not(unix))]
+    let path = OsString::from(String::from_utf8_lossy(&path).into_owned());
+    Ok(path.into())
+}
+
+/// The helper as `credential.helper` names it: git hands an absolute path to the shell as it is, so one with
+/// special characters needs quotes, and with them the mark of a shell command.
+#[must_use]
+pub fn helper_value(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    #[cfg(windows)]
+    let path = path.replace('\\', "/");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@".contains(c);
+    if path.chars().all(is_plain) {
+        path.into()
+    } else {
+        format!("!'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+/// Our part of a file.
+fn block(helper: &str) -> String {
+    let mut text = format!("{BEGIN}\n");
+    for url in URLS {
+        text.push_str(&format!(
+            "[credential \"{url}\"]\n\thelper =\n\thelper = {}\n\tuseHttpPath = true\n",
+            quoted(helper)
+        ));
+    }
+    text + END + "\n"
+}
+
+/// A value as a configuration file has it.
+fn quoted(value: &str) -> String {
+    if value
+        .chars()
+        .all(|c| c.is_ascii_graphic() && !"\"\\;#!'".contains(c))
+    {
+        return value.to_owned();
+    }
+    let escaped = value
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n")
+        .replace('\t', r"\t");
+    format!("\"{escaped}\"")
+}
+
+/// A file, cut in three.
+struct Parts {
+    before: Vec<u8>,
+    ours: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Parts {
+    /// `None` if our part has no end.
+    fn of(text: &[u8]) -> Option<Self> {
+        let mut parts = Self {
+            before: Vec::new(),
+            ours: Vec::new(),
+            after: Vec::new(),
+        };
+        let mut place = Place::Before;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let bare = line.trim_ascii_end();
+            if matches!(place, Place::Before)
+                && bare.starts_with(BEGINS.as_bytes())
+                && bare != END.as_bytes()
+            {
+                place = Place::Ours;
+            }
+            match place {
+                Place::Before => parts.before.extend_from_slice(line),
+                Place::Ours => parts.ours.extend_from_slice(line),
+                Place::After => parts.after.extend_from_slice(line),
+            }
+            if matches!(place, Place::Ours) && bare == END.as_bytes() {
+                place = Place::After;
+            }
+        }
+        (!matches!(place, Place::Ours)).then_some(parts)
+    }
+
+    /// The file with this in the place of our part, at the end.
+    fn with(&self, ours: &str) -> Vec<u8> {
+        let mut text = [&*self.before, &foreign(&self.ours), &*self.after].concat();
+        if !ours.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(ours.as_bytes());
+        text
+    }
+}
+
+/// What somebody else wrote into our part, with its sections: `git config` puts a new setting into the last
+/// section of its name, which may be ours.
+fn foreign(ours: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut section: &[u8] = b"";
+    for line in ours.split_inclusive(|byte| *byte == b'\n') {
+        let bare = line.trim_ascii();
+        if bare.starts_with(b"[") {
+            section = line;
+        } else if !is_ours(&String::from_utf8_lossy(bare)) {
+            kept.extend_from_slice(section);
+            kept.extend_from_slice(line);
+            section = b"";
+        }
+    }
+    kept
+}
+
+fn is_ours(line: &str) -> bool {
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    let value = value.trim();
+    match key.trim().to_ascii_lowercase().as_str() {
+        "" | "usehttppath" => true,
+        "helper" => value.is_empty() || value.contains("git-credential-pwb"),
+        _ => line.starts_with(BEGINS),
+    }
+}
+
+enum Place {
+    Before,
+    Ours,
+    After,
+}
+
+/// Each line behind this mark, as in a diff.
+fn lines(text: &[u8], mark: char) -> String {
+    String::from_utf8_lossy(text)
+        .lines()
+        .map(|line| format!("{mark}{line}\n"))
+        .collect()
+}
+
+/// The file's lock, which git takes too.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(file: &Path) -> Result<Self, Error> {
+        let mut path: OsString = file.into();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let shown = file.display().to_string();
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => Ok(Self(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Locked(shown)),
+            Err(error) => Err(Error::Io(shown, error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Replaces the file in one step, whoever reads it meanwhile; a file that would be empty is removed.
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    if text.is_empty() {
+        return fs::remove_file(file);
+    }
+    let mut name: OsString = file.into();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(name);
+    let written = (|| {
+        let mut output = OpenOptions::new().write(true).create_new(true).open(&new)?;
+        if let Ok(found) = fs::metadata(file) {
+            output.set_permissions(found.permissions())?;
+        }
+        output.write_all(text)?;
+        output.sync_all()?;
+        fs::rename(&new, file)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn added(text: &[u8], helper: &str) -> Vec<u8> {
+        Parts::of(text).unwrap().with(&block(helper))
+    }
+
+    fn removed(text: &[u8]) -> Vec<u8> {
+        Parts::of(text).unwrap().with("")
+    }
+
+    #[test]
+    fn the_part_resets_other_helpers_before_it_names_ours() {
+        let expected = format!(
+            "{BEGIN}
+[credential \"https://dev.azure.com\"]
+\thelper =
+\thelper = /bin/git-credential-pwb
+\tuseHttpPath = true
+[credential \"https://*.visualstudio.com\"]
+\thelper =
+\thelper = /bin/git-credential-pwb
+\tuseHttpPath = true
+# git-credential-pwb: end
+"
+        );
+        assert_eq!(block("/bin/git-credential-pwb"), expected);
+    }
+
+    #[test]
+    fn it_goes_to_the_end_and_replaces_an_older_one() {
+        let old = [
+            b"[a]\n",
+            block("/old/git-credential-pwb").as_bytes(),
+            b"[credential]\n\thelper = store\n",
+        ]
+        .concat();
+        let expected = format!(
+            "[a]\n[credential]\n\thelper = store\n{}",
+            block("/new/git-credential-pwb")
+        );
+        assert_eq!(
+            String::from_utf8(added(&old, "/new/git-credential-pwb")).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_into_it_stays() {
+        let ours = block("/h/git-credential-pwb").replace(
+            "\tuseHttpPath = true\n[",
+            "\tuseHttpPath = true\n\tusername = ada\n\thelper = cache\n[",
+        );
+        let expected =
+            "[a]\n[credential \"https://dev.azure.com\"]\n\tusername = ada\n\thelper = cache\n";
+        let text = format!("[a]\n{ours}");
+        assert_eq!(
+            String::from_utf8(removed(text.as_bytes())).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn without_its_end_the_part_is_not_touched() {
+        let text = format!("[a]\n{BEGIN}\n[credential]\n");
+        assert!(Parts::of(text.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn paths_are_written_so_that_git_and_the_shell_read_them_back() {
+        for (path, value, in_file) in [
+            ("/usr/bin/helper", "/usr/bin/helper", "/usr/bin/helper"),
+            ("/a b/h", "!'/a b/h'", "\"!'/a b/h'\""),
+            ("/it's/h", r"!'/it'\''s/h'", r#""!'/it'\\''s/h'""#),
+            ("/a;b#c/h", "!'/a;b#c/h'", "\"!'/a;b#c/h'\""),
+        ] {
+            let helper = helper_value(Path::new(path));
+            assert_eq!(helper, value);
+            assert_eq!(quoted(&helper), in_file);
+        }
+    }
+
+    #[test]
+    fn the_users_file_is_the_one_that_git_would_write_to() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().to_str().unwrap();
+        let file = |variables: &[(&str, &str)]| users_file(&Env::fixed(variables, 0.0));
+        assert!(matches!(file(&[]), Err(Error::NoHome)));
+        let at_home = [("HOME", path)];
+        assert_eq!(file(&at_home).unwrap(), home.path().join(".gitconfig"));
+        let in_base = home.path().join(".config/git/config");
+        fs::create_dir_all(in_base.parent().unwrap()).unwrap();
+        fs::write(&in_base, "").unwrap();
+        assert_eq!(file(&at_home).unwrap(), in_base);
+        fs::write(home.path().join(".gitconfig"), "").unwrap();
+        assert_eq!(file(&at_home).unwrap(), home.path().join(".gitconfig"));
+        let named = [("HOME", path), ("GIT_CONFIG_GLOBAL", "/named")];
+        assert_eq!(file(&named).unwrap(), Path::new("/named"));
+    }
+
+    proptest! {
+        #[test]
+        fn taking_it_out_leaves_what_was_there(text in "([a-z\\[\\]=#\"\\t ]{0,20}\r?\n){0,8}") {
+            let with = added(text.as_bytes(), "/bin/git-credential-pwb");
+            prop_assert!(with.starts_with(text.as_bytes()));
+            prop_assert_eq!(added(&with, "/bin/git-credential-pwb"), with.clone());
+            prop_assert_eq!(removed(&with), text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The trace: how an answer came about, for whoever wants to know why git was refused.
+//!
+//! Only [`Fact`]s can be traced, and they have no room for a secret: no token, no cookie, no user name, no path
+//! of a URL, no text of a server.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use entrar_client::cookie::Source;
+use entrar_client::env::Env;
+use entrar_client::error::Kind;
+use entrar_client::session::Address;
+
+use crate::guid::Guid;
+use crate::place::Place;
+
+/// git's own variable, and ours for when git's would say too much.
+const VARIABLES: [&str; 2] = ["GIT_CREDENTIAL_PWB_TRACE", "GIT_TRACE"];
+
+/// Where the trace goes.
+pub(crate) enum Trace {
+    Off,
+    Stderr,
+    File(PathBuf),
+}
+
+/// What may be traced.
+pub(crate) enum Fact<'a> {
+    Started(&'static str),
+    NotOurs,
+    Place(&'a Place),
+    SecondChance,
+    TooManyErasures,
+    Erased,
+    Stored,
+    Session(&'a Address),
+    Cookie(&'a Source),
+    Resource(&'static str),
+    Exchange(Duration),
+    NoToken(Kind),
+    Expiry(Option<i64>, f64),
+    Tenants(Option<&'a Guid>, Option<&'a Guid>),
+    Answered { second_chance: bool },
+    Quit,
+    NoAnswer,
+}
+
+impl Trace {
+    /// As git reads its variable: `1`, `2` and `true` are stderr, an absolute path is a file.
+    pub(crate) fn new(env: &Env) -> Self {
+        let value = VARIABLES.iter().find_map(|name| env.var(name));
+        match value.as_deref() {
+            Some("1" | "2") => Self::Stderr,
+            Some(value) if value.eq_ignore_ascii_case("true") => Self::Stderr,
+            Some(path) if std::path::Path::new(path).is_absolute() => Self::File(path.into()),
+            _ => Self::Off,
+        }
+    }
+
+    /// Writes one line; a trace that cannot be written changes nothing.
+    pub(crate) fn fact(&self, stderr: &mut dyn Write, fact: &Fact<'_>) {
+        let line = || format!("git-credential-pwb: trace: {fact}\n");
+        let _ = match self {
+            Self::Off => Ok(()),
+            Self::Stderr => stderr.write_all(line().as_bytes()),
+            Self::File(path) => {
+                let mut options = OpenOptions::new();
+                options.create(true).append(true);
+                options
+                    .open(path)
+                    .and_then(|mut file| file.write_all(line().as_bytes()))
+            }
+        };
+    }
+}
+
+impl fmt::Display for Fact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started(verb) => write!(f, "{verb}: version {}", env!("CARGO_PKG_VERSION")),
+            Self::NotOurs => {
+                f.write_str("host: not Azure DevOps by https, so it is left to others")
+            }
+            Self::Place(place) => match place.organisation() {
+                Some(name) => write!(f, "host: {}, organisation {name}", place.host()),
+                None => write!(f, "host: {}, organisation not known", place.host()),
+            },
+            Self::SecondChance => f.write_str("second chance: the token before was refused"),
+            Self::TooManyErasures => f.write_str("erasures: two within a minute"),
+            Self::Erased => f.write_str("erase: the token was refused"),
+            Self::Stored => f.write_str("store: the token was accepted; nothing is stored"),
+            Self::Session(address) => write!(f, "session: {address}, from RS_SERVER_ADDRESS"),
+            Self::Cookie(source) => write!(f, "cookie: from {source}"),
+            Self::Resource(resource) => write!(f, "resource: {resource}"),
+            Self::Exchange(time) => write!(f, "exchange: {} ms", time.as_millis()),
+            Self::NoToken(kind) => write!(f, "no token: {kind}"),
+            Self::Expiry(None, _) => f.write_str("token: does not tell when it expires"),
+            Self::Expiry(Some(at), now) => {
+                let time = DateTime::from_timestamp(*at, 0).unwrap_or_default();
+                let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+                #[allow(clippy::cast_precision_loss, reason = "a believable expiry")]
+                let seconds = *at as f64 - now;
+                write!(f, "token: expires {time}, in {seconds:.0} s")
+            }
+            Self::Tenants(issuer, wanted) => {
+                let verdict = match (issuer, wanted) {
+                    (Some(issuer), Some(wanted)) if issuer == wanted => "the same",
+                    (Some(_), Some(_)) => "another",
+                    _ => "not to be compared",
+                };
+                let shown = |tenant: &Option<&Guid>| {
+                    tenant.map_or_else(|| "not known".to_owned(), ToString::to_string)
+                };
+                write!(
+                    f,
+                    "tenant: token {}, challenge {}: {verdict}",
+                    shown(issuer),
+                    shown(wanted)
+                )
+            }
+            Self::Answered { second_chance } => {
+                f.write_str("answer: a user name and a token")?;
+                f.write_str(if *second_chance {
+                    "; to be asked once more if refused"
+                } else {
+                    ""
+                })
+            }
+            Self::Quit => f.write_str("answer: quit"),
+            Self::NoAnswer => f.write_str("answer: none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variables_are_read_as_git_reads_its_own() {
+        let trace = |name: &str, value: &str| Trace::new(&Env::fixed(&[(name, value)], 0.0));
+        for name in VARIABLES {
+            for value in ["1", "2", "true", "TRUE"] {
+                assert!(
+                    matches!(trace(name, value), Trace::Stderr),
+                    "{name}={value}"
+                );
+            }
+            for value in ["", "0", "false", "3", "yes", "relative/path"] {
+                assert!(matches!(trace(name, value), Trace::Off), "{name}={value}");
+            }
+            assert!(matches!(trace(name, "/tmp/trace"), Trace::File(_)));
+        }
+    }
+
+    #[test]
+    fn an_expiry_is_shown_in_utc() {
+        assert_eq!(
+            Fact::Expiry(Some(1_795_392_000), 1_795_391_940.4).to_string(),
+            "token: expires 2026-11-23T00:00:00Z, in 60 s"
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! `get`: answers, and the reasons why there is none.
+
+use crate::support::{Outcome, Server, Session, contents, now, outcome};
+
+/// A JSON Web Token whose tenant is 11111111-1111-4111-8111-111111111111.
+const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJ0aWQiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.canary-signature";
+
+const CLONE: &[u8] = b"protocol=https\nhost=dev.azure.com\npath=contoso/p/_git/r\n\n";
+
+/// The answer with the time of its expiry, which is checked, taken out.
+fn get(session: &Session, stdin: &[u8]) -> Outcome {
+    let before = now().floor() as i64;
+    let mut found = session.run(&["get"], stdin);
+    let mut expiry = None;
+    found.stdout = found
+        .stdout
+        .lines()
+        .map(|line| match line.strip_prefix("password_expiry_utc=") {
+            Some(time) => {
+                expiry = Some(time.parse::<i64>().unwrap());
+                "password_expiry_utc=T\n".to_owned()
+            }
+            None => format!("{line}\n"),
+        })
+        .collect();
+    if let Some(expiry) = expiry {
+        assert!(
+            (before + 3599..=before + 3660).contains(&expiry),
+            "{expiry}"
+        );
+    }
+    found
+}
+
+#[test]
+fn a_repository_of_azure_devops_gets_a_user_name_and_a_token() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    for (request, username) in [
+        (CLONE, "git-credential-pwb"),
+        (
+            b"protocol=https\nhost=dev.azure.com\n",
+            "git-credential-pwb",
+        ),
+        (
+            b"protocol=https\nhost=DEV.azure.com:443\nusername=contoso\n",
+            "contoso",
+        ),
+        (
+            b"protocol=https\nhost=contoso.visualstudio.com.\nusername=\n",
+            "git-credential-pwb",
+        ),
+        (
+            b"protocol=https\nhost=dev.azure.com\nusername=a=b \xc3\xa9\n",
+            "a=b é",
+        ),
+    ] {
+        let expected = format!("username={username}\npassword={TOKEN}\npassword_expiry_utc=T\n");
+        assert_eq!(get(&session, request), outcome(0, &expected, ""));
+    }
+    let body = "{\"method\":\"delegated_azure_token\",\"params\":[\"499b84ac-1321-427f-aa17-267ca6975798\"]}";
+    assert_eq!(server.requests(), [body; 5]);
+}
+
+#[test]
+fn a_git_that_can_is_asked_for_one_second_chance() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let first = [b"capability[]=authtype\ncapability[]=state\n", CLONE].concat();
+    let expected = format!(
+        "capability[]=state\nusername=git-credential-pwb\npassword={TOKEN}\npassword_expiry_utc=T\n\
+         continue=1\nstate[]=git-credential-pwb:second-chance\n"
+    );
+    assert_eq!(get(&session, &first), outcome(0, &expected, ""));
+    let second = [
+        b"capability[]=state\nstate[]=git-credential-pwb:second-chance\n",
+        CLONE,
+    ]
+    .concat();
+    let expected =
+        format!("username=git-credential-pwb\npassword={TOKEN}\npassword_expiry_utc=T\n");
+    assert_eq!(get(&session, &second), outcome(0, &expected, ""));
+}
+
+#[test]
+fn what_is_not_azure_devops_by_https_gets_nothing_and_nobody_is_asked() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    for request in [
+        &b"protocol=https\nhost=github.com\npath=a/b\n"[..],
+        b"protocol=http\nhost=dev.azure.com\n",
+        b"protocol=https\nhost=dev.azure.com:8443\n",
+        b"protocol=https\nhost=dev.azure.com.evil.example\n",
+        b"protocol=https\nhost=a.b.visualstudio.com\n",
+        b"protocol=https\nhost=\xff.visualstudio.com\n",
+        b"host=dev.azure.com\n",
+        b"",
+    ] {
+        assert_eq!(session.run(&["get"], request), outcome(0, "", ""));
+    }
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn a_request_that_could_be_misread_is_refused() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let long = [&b"path="[..], &[b'a'; 65_536], b"\n"].concat();
+    for (line, what) in [
+        (&b"path=\0\n"[..], "holds a NUL or a carriage return"),
+        (b"path=a\r\n", "holds a NUL or a carriage return"),
+        (b"path\n", "is not of the form key=value"),
+        (&long, "is longer than 65535 bytes"),
+    ] {
+        let request = [b"protocol=https\nhost=dev.azure.com\n", line].concat();
+        let expected = format!("git-credential-pwb: line 3 of the request {what}\n");
+        assert_eq!(session.run(&["get"], &request), outcome(1, "", &expected));
+    }
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn without_a_session_there_is_a_reason_and_a_remedy() {
+    let expected = "\
+git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set).
+git-credential-pwb: Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: `git-credential-pwb unconfigure` takes this helper out.
+";
+    // git gives up by itself here, so it is not told to.
+    let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
+    assert_eq!(get(&session, CLONE), outcome(0, "", expected));
+}
+
+#[test]
+fn the_servers_failures_have_their_reasons_and_remedies() {
+    for (status, body, expected) in [
+        (
+            "200 OK",
+            "{\"result\":false,\"oauth2_error\":{\"error\":\"invalid_grant\",\"error_description\":\"AADSTS700082: expired\"}}",
+            "no token for Azure DevOps: Entra ID wants you to sign in again. The server said: AADSTS700082: expired.
+git-credential-pwb: Sign out of Posit Workbench and sign in again.",
+        ),
+        (
+            "200 OK",
+            "{\"result\":false,\"oauth2_error\":{\"error\":\"invalid_grant\",\"suberror\":\"consent_required\"}}",
+            "no token for Azure DevOps: a permission for this resource, or consent to it, is missing. The server said: invalid_grant.
+git-credential-pwb: Ask an administrator to give Workbench's app registration the delegated permission Azure DevOps / user_impersonation, and to consent to it.",
+        ),
+        (
+            "500 Oops",
+            "canary-body",
+            "no token for Azure DevOps: the server could not get a token (HTTP status 500).
+git-credential-pwb: Try again; if it stays, give this message to the administrator of Posit Workbench.",
+        ),
+    ] {
+        let server = Server::start(status, body.to_owned());
+        let session = Session::at(&server.address).with("GIT_TERMINAL_PROMPT", "0");
+        let expected = format!("git-credential-pwb: {expected}\n");
+        assert_eq!(get(&session, CLONE), outcome(0, "", &expected));
+    }
+}
+
+#[test]
+fn after_two_refusals_within_a_minute_git_is_told_to_quit_until_an_answer_is_accepted() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let answered = [
+        b"username=git-credential-pwb\npassword=canary-token\n",
+        CLONE,
+    ]
+    .concat();
+    for _ in 0..2 {
+        assert_ne!(get(&session, CLONE).stdout, "quit=1\n");
+        assert_eq!(session.run(&["erase"], &answered), outcome(0, "", ""));
+    }
+    let expected = "\
+git-credential-pwb: the Azure DevOps organisation contoso has refused two fresh tokens within a minute, so there is no third.
+git-credential-pwb: Check that you have access to it and that the URL is right; then try again in a minute.
+";
+    for _ in 0..2 {
+        assert_eq!(get(&session, CLONE), outcome(0, "quit=1\n", expected));
+    }
+    let elsewhere = b"protocol=https\nhost=dev.azure.com\npath=fabrikam/p/_git/r\n";
+    assert!(get(&session, elsewhere).stdout.starts_with("username="));
+
+    for (path, text) in contents(session.directory.path()) {
+        assert!(!format!("{path}{text}").contains("canary"), "{path}");
+        assert!(!text.contains("contoso"), "{path}: {text}");
+    }
+    assert_eq!(session.run(&["store"], &answered), outcome(0, "", ""));
+    assert!(get(&session, CLONE).stdout.starts_with("username="));
+}
+
+#[test]
+fn a_challenge_of_another_tenant_is_told_and_gets_no_second_chance() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let challenge = |tenant: &str| {
+        let line = format!(
+            "wwwauth[]=Bearer authorization_uri=https://login.microsoftonline.com/{tenant}\n"
+        );
+        [b"capability[]=state\n", line.as_bytes(), CLONE].concat()
+    };
+    let answer = format!("username=git-credential-pwb\npassword={TOKEN}\npassword_expiry_utc=T\n");
+    let how = "git-credential-pwb: Ask its administrator to connect it to your tenant, or sign in another way: `git-credential-pwb unconfigure` takes this helper out.\n";
+    let other = format!(
+        "git-credential-pwb: the Azure DevOps organisation contoso belongs to tenant 22222222-2222-4222-8222-222222222222, but your sign-in is with tenant 11111111-1111-4111-8111-111111111111.\n{how}"
+    );
+    let none = format!(
+        "git-credential-pwb: the Azure DevOps organisation contoso is not connected to Entra ID, so it takes no token of tenant 11111111-1111-4111-8111-111111111111.\n{how}"
+    );
+    for (tenant, stderr) in [
+        ("22222222-2222-4222-8222-222222222222", other),
+        ("00000000-0000-0000-0000-000000000000", none),
+    ] {
+        assert_eq!(
+            get(&session, &challenge(tenant)),
+            outcome(0, &answer, &stderr)
+        );
+    }
+    let same = get(&session, &challenge("11111111-1111-4111-8111-111111111111"));
+    assert_eq!(same.stderr, "");
+    assert!(same.stdout.contains("continue=1\n"));
+}
+
+#[test]
+fn the_trace_tells_the_way_of_an_answer_and_no_secret() {
+    let server = Server::granting(TOKEN);
+    let request = [
+        b"capability[]=state\nusername=canary-pat\n\
+          wwwauth[]=Bearer authorization_uri=https://login.microsoftonline.com/11111111-1111-4111-8111-111111111111\n"
+            .as_slice(),
+        CLONE,
+    ]
+    .concat();
+    for variable in ["GIT_TRACE", "GIT_CREDENTIAL_PWB_TRACE"] {
+        let session = Session::at(&server.address).with(variable, "1");
+        let found = get(&session, &request);
+        assert!(found.stdout.contains(TOKEN));
+        let lines: Vec<&str> = found
+            .stderr
+            .lines()
+            .map(|line| line.strip_prefix("git-credential-pwb: trace: ").unwrap())
+            .collect();
+        assert!(lines[5].starts_with("exchange: ") && lines[5].ends_with(" ms"));
+        assert!(lines[6].starts_with("token: expires 20") && lines[6].contains("Z, in 359"));
+        let server = format!("session: {}, from RS_SERVER_ADDRESS", server.address);
+        let version = format!("get: version {}", env!("CARGO_PKG_VERSION"));
+        let expected = [
+            &*version,
+            "host: dev.azure.com, organisation contoso",
+            &*server,
+            "cookie: from the variable RS_SESSION_RPC_COOKIE",
+            "resource: 499b84ac-1321-427f-aa17-267ca6975798",
+            lines[5],
+            lines[6],
+            "tenant: token 11111111-1111-4111-8111-111111111111, challenge 11111111-1111-4111-8111-111111111111: the same",
+            "answer: a user name and a token; to be asked once more if refused",
+        ];
+        assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn the_trace_tells_why_there_is_no_answer() {
+    let session = Session::nowhere()
+        .with("GIT_TERMINAL_PROMPT", "0")
+        .with("GIT_TRACE", "true");
+    let traced = |request: &[u8]| -> Vec<String> {
+        let found = get(&session, request);
+        assert_eq!(found.stdout, "");
+        let lines = found.stderr.lines();
+        lines
+            .filter_map(|line| line.strip_prefix("git-credential-pwb: trace: "))
+            .skip(1)
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(
+        traced(CLONE),
+        [
+            "host: dev.azure.com, organisation contoso",
+            "no token: no_session",
+            "answer: none"
+        ]
+    );
+    assert_eq!(
+        traced(b"protocol=https\nhost=canary-host.example\n"),
+        ["host: not Azure DevOps by https, so it is left to others"]
+    );
+}
+
+#[test]
+fn the_trace_can_go_to_a_file() {
+    let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
+    let file = session.file("trace");
+    let session = session.with("GIT_TRACE", file.to_str().unwrap());
+    let found = get(&session, CLONE);
+    assert!(!found.stderr.contains("trace"), "{}", found.stderr);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(
+        text.contains("git-credential-pwb: trace: no token: no_session\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_as_long_as_the_variable_says() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let session = Session::at(&address)
+        .with("GIT_TERMINAL_PROMPT", "0")
+        .with("ENTRAR_TIMEOUT", "0.3");
+    let expected = format!(
+        "git-credential-pwb: no token for Azure DevOps: {address} gave no answer within 0.3 seconds.
+git-credential-pwb: Try again. To wait longer, set ENTRAR_TIMEOUT to a number of seconds.
+"
+    );
+    assert_eq!(get(&session, CLONE), outcome(0, "", &expected));
+}

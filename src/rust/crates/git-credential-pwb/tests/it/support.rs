@@ -1,0 +1,165 @@
+//! The helper as a process in an environment of its own, and a server of the session RPC for it to ask.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+/// What a process was given and what came of it.
+#[derive(Debug, PartialEq)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn outcome(code: i32, stdout: &str, stderr: &str) -> Outcome {
+    Outcome {
+        code: Some(code),
+        stdout: stdout.to_owned(),
+        stderr: stderr.to_owned(),
+    }
+}
+
+/// A person's session: its own directories, and variables.
+pub struct Session {
+    pub directory: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Session {
+    /// Without a server.
+    pub fn nowhere() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap().to_owned();
+        let own = ["HOME", "PWB_SESSION_RUNTIME_DIR", "TMPDIR"];
+        let variables = own.map(|name| (name.to_owned(), path.clone()));
+        Self {
+            directory,
+            variables: variables.into(),
+        }
+    }
+
+    /// With this server and a cookie for it.
+    pub fn at(address: &str) -> Self {
+        Self::nowhere()
+            .with("RS_SERVER_ADDRESS", address)
+            .with("RS_SESSION_RPC_COOKIE", "ada|none|canary-cookie")
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_git-credential-pwb"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, words: &[&str], stdin: &[u8]) -> Outcome {
+        let mut child = self.command().args(words).spawn().unwrap();
+        // Who does not read it all closes the pipe early.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("canary"), "{stderr}");
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr,
+        }
+    }
+
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// A server that gives everybody the same reply, and remembers the requests' bodies.
+pub struct Server {
+    pub address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    pub fn start(status: &str, body: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let remembered = Arc::clone(&requests);
+        let length = body.len();
+        let reply = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut reader = BufReader::new(stream.unwrap());
+                let mut length = 0;
+                loop {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    let line = line.to_ascii_lowercase();
+                    if let Some(value) = line.strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                }
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                let body = String::from_utf8(body).unwrap();
+                remembered.lock().unwrap().push(body);
+                let _ = reader.get_mut().write_all(reply.as_bytes());
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub fn granting(token: &str) -> Self {
+        let token = format!(
+            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":3599}}}}"
+        );
+        Self::start("200 OK", token)
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+pub fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+/// Every file below a directory, with what is in it.
+pub fn contents(directory: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            let text = std::fs::read(&path).unwrap();
+            found.push((
+                path.display().to_string(),
+                String::from_utf8_lossy(&text).into_owned(),
+            ));
+        }
+    }
+    found
+}
