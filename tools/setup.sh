@@ -40,6 +40,9 @@ apt_packages() {
     echo "r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
   done
   [ "$goal" = demo ] || has_python || echo python3 python3-venv
+  [ "$goal" = demo ] || for command in git git-lfs openssl; do
+    have "$command" || echo "$command"
+  done
 }
 
 # apt's packages of a Rust that is new enough. Debian 12 names its newer one -web; Ubuntu puts the version in
@@ -95,6 +98,7 @@ setup_macos() {
   have R || brew install r
   has_rust || brew install rust
   [ "$goal" = demo ] || has_python || brew install python
+  [ "$goal" = demo ] || have git-lfs || brew install git-lfs
   missing=$(missing_r_packages)
   [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
 }
@@ -110,6 +114,8 @@ setup_other() {
   if [ "$goal" = test ]; then
     has_python || lacking="$lacking
   Python 3 with its venv module"
+    have git && have git-lfs && have openssl || lacking="$lacking
+  git, git-lfs, openssl"
     missing=$(missing_r_packages)
     [ -z "$missing" ] || lacking="$lacking
   the R packages $missing"

@@ -13,7 +13,9 @@ isolated() {
   env -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u SSL_CERT_FILE -u SSL_CERT_DIR \
     -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy -u NO_PROXY -u no_proxy \
     -u RS_SERVER_ADDRESS -u RS_SESSION_RPC_COOKIE -u PWB_SESSION_RUNTIME_DIR -u POSIT_PRODUCT -u RSTUDIO_VERSION \
-    -u ENTRAR_RUNTIME_DIR -u ENTRAR_TIMEOUT "$@"
+    -u ENTRAR_RUNTIME_DIR -u ENTRAR_TIMEOUT \
+    -u GIT_SSL_CAINFO -u GIT_SSL_CAPATH -u GIT_SSL_NO_VERIFY -u GIT_CONFIG_COUNT -u GIT_CONFIG_GLOBAL -u GIT_TRACE \
+    -u GIT_ASKPASS -u SSH_ASKPASS -u CI "$@"
 }
 
 rustfmt() { cargo fmt "${manifest[@]}" --all --check; }
@@ -89,9 +91,15 @@ azure_r() {
     beside_azurite --token-lifetime 3 -- Rscript --vanilla -e "$test" expired
 }
 
+# git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
+# them in all that was printed.
+azure_devops() {
+  isolated .lib/entrar/bin/entrar demo -- timeout 300 .build/venv/bin/python -B tests/git/test_git.py
+}
+
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
-  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r leaks)
+  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops leaks)
 fi
 
 mkdir -p .build
