@@ -6,6 +6,7 @@ Run in a session: `entrar demo -- python tests/git/test_git.py`. Every case runs
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,7 @@ class Cases:
 
     def run_git(self, *words, cwd=None, succeeds=True, **variables):
         """What git printed, both streams; no token that was ever presented may be in it."""
-        ran = subprocess.run(
+        with subprocess.Popen(
             [self.git, *words],
             cwd=cwd or self.home,
             env={**self.variables, **variables},
@@ -100,13 +101,17 @@ class Cases:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LONGEST,
             start_new_session=True,
-            check=False,
-        )
-        self.assertFalse(any(secret in ran.stdout for secret in AZURE.seen), "a token was printed")
-        self.assertEqual(ran.returncode == 0, succeeds, ran.stdout)
-        return ran.stdout
+        ) as git:
+            try:
+                shown, _ = git.communicate(timeout=LONGEST)
+            except subprocess.TimeoutExpired:
+                # With what it has started, which would go on: git-lfs in its loop, for one.
+                os.killpg(git.pid, signal.SIGKILL)
+                raise
+        self.assertFalse(any(secret in shown for secret in AZURE.seen), "a token was printed")
+        self.assertEqual(git.returncode == 0, succeeds, shown)
+        return shown
 
     def clone(self, url=None, name="clone", **options):
         self.run_git("clone", "-q", url or self.url, name, **options)
@@ -244,6 +249,7 @@ class Cases:
         self.assertIn("git-credential-pwb: no token for Azure DevOps: there is no session to ask", shown)
         self.assertIn("terminal prompts disabled", shown)
 
+    @unittest.skipUnless(shutil.which("script"), "no command `script` to make a terminal")
     def test_a_prompt_that_nobody_would_see(self):
         """A script on a terminal whose output goes elsewhere: git must not wait there."""
         for name in SESSION:
@@ -366,6 +372,24 @@ class Cases:
         clone = self.lfs_clone()
         shown = self.run_git("push", cwd=clone, GIT_TRACE="1", GIT_CURL_VERBOSE="1", GIT_TRANSFER_TRACE="1")
         self.assertIn("git-credential-pwb: trace: answer: a user name and a token", shown)
+
+    def test_the_report_in_r(self):
+        code = f"r <- entrar::azure_git_sitrep('{self.organisation}'); print(r); print(r$tenant_matches)"
+        ran = subprocess.run(
+            ["Rscript", "--vanilla", "-e", code],
+            env=self.variables,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=True,
+        )
+        self.assertFalse(any(secret in ran.stdout + ran.stderr for secret in AZURE.seen))
+        self.assertRegex(ran.stdout, r"(?m)^configured: +yes, in command line")
+        self.assertRegex(ran.stdout, r"(?m)^token: +yes, it would expire 20")
+        self.assertRegex(ran.stdout, rf"(?m)^tenant: +{AZURE.tenant.id}, the token's is the same$")
+        # No token was sent anywhere for it.
+        self.assertEqual({refusal for *_, refusal in AZURE.log}, {"no token"})
 
     def tearDown(self):
         """Nothing that the helper left behind holds a token."""

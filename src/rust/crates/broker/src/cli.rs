@@ -38,6 +38,8 @@ enum Command {
 ///   $ENTRAR_DEMO_GRAPH/v1.0/me     Microsoft Graph: the person
 ///   $ENTRAR_DEMO_BLOB?comp=list    Azure Storage: the containers of an account
 ///
+/// git asks git-credential-pwb for credentials of Azure DevOps, which is not emulated.
+///
 /// Exits with COMMAND's own code: 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be
 /// run. Everything else that goes wrong is 1.
 #[derive(Debug, Args)]

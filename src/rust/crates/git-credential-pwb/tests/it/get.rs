@@ -304,6 +304,18 @@ fn the_trace_can_go_to_a_file() {
 }
 
 #[test]
+fn a_server_that_is_asked_in_clear_is_warned_of_once_a_session() {
+    let session = Session::at("http://server.invalid").with("GIT_TERMINAL_PROMPT", "0");
+    let warning = "git-credential-pwb: the session's server is asked over plain http, so others on the network can read your session's cookie and your tokens. Ask its administrator for an https address.\n";
+    assert!(get(&session, CLONE).stderr.starts_with(warning));
+    let second = get(&session, CLONE).stderr;
+    assert!(
+        second.starts_with("git-credential-pwb: no token"),
+        "{second}"
+    );
+}
+
+#[test]
 fn a_server_that_never_answers_is_waited_for_as_long_as_the_variable_says() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
