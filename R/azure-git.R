@@ -237,8 +237,11 @@ is_azure_url <- function(url, organization) {
   !nzchar(url) | (startsWith(url, "https://") & host_matches & path_matches)
 }
 
+# By its path: Workbench brings a helper of the same name, and an older library may hold an older one.
 is_ours <- function(value) {
-  value == "pwb" | grepl("git-credential-pwb", value, fixed = TRUE)
+  path <- gsub("'\\''", "'", sub("^!'(.*)'$", "\\1", value), fixed = TRUE)
+  path[path == "pwb"] <- Sys.which("git-credential-pwb")
+  normalizePath(path, mustWork = FALSE) == normalizePath(git_credential_path())
 }
 
 # The challenges to a request without a token. -c comes after all other settings: no helper is asked.

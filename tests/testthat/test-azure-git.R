@@ -158,6 +158,18 @@ test_that("other helpers are found where they stand", {
   expect_identical(azure_git_sitrep()$after, character())
 })
 
+test_that("a helper of the same name elsewhere is another one", {
+  local_git()
+  local_session(NA)
+  elsewhere <- "/opt/workbench/git-credential-pwb"
+  git("config", "--global", "credential.https://dev.azure.com.helper", elsewhere)
+  report <- azure_git_sitrep()
+  expect_false(report$configured)
+  expect_identical(report$before, elsewhere)
+  expect_identical(is_ours(c(elsewhere, git_credential_path(), "store")), c(FALSE, TRUE, FALSE))
+  expect_true(is_ours(sprintf("!'%s'", git_credential_path())))
+})
+
 test_that("the organisation is taken from the remote", {
   local_git()
   local_session(NA)
