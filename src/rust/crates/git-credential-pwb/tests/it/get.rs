@@ -122,7 +122,7 @@ fn a_request_that_could_be_misread_is_refused() {
 #[test]
 fn without_a_session_there_is_a_reason_and_a_remedy() {
     let expected = "\
-git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set).
+git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set); to try it without Workbench, run it under `entrar demo`.
 git-credential-pwb: Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: `git-credential-pwb unconfigure` takes this helper out.
 ";
     // git gives up by itself here, so it is not told to.
