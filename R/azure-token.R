@@ -53,8 +53,8 @@
 azure_token <- function(resource, refresh = FALSE) {
   # All that a hit takes: one look-up, which returns the string that it kept.
   if (isFALSE(refresh) && !missing(resource)) {
-    kept <- kept_token(resource, FALSE, FALSE)
-    if (is.character(kept)) {
+    kept <- kept_secret(resource)
+    if (!is.null(kept)) {
       return(kept)
     }
   }
@@ -87,7 +87,7 @@ azure_forget <- function() {
 # A token that is kept or renewed, whole.
 fresh_token <- function(resource, insist, call) {
   resource <- check_resource(resource, call)
-  kept <- kept_token(resource, insist, TRUE)
+  kept <- kept_token(resource, insist)
   if (inherits(kept, "entrar_token")) {
     return(kept)
   }

@@ -37,14 +37,19 @@ ide_failure <- function(text) .Call(wrap__ide_failure, text)
 #' @noRd
 well_known_resources <- function() .Call(wrap__well_known_resources)
 
+#' The secret of the token that is kept for a resource: all that most calls of `azure_token()` do.
+#' @param resource A string; for anything else nothing is kept.
+#' @return The secret, or `NULL` where there is none to hand out.
+#' @noRd
+kept_secret <- function(resource) .Call(wrap__kept_secret, resource)
+
 #' What is kept for a resource.
-#' @param resource A string; anything else is not kept.
+#' @param resource A string.
 #' @param insist Whether a new token is wanted though the old one would do.
-#' @param whole Whether to return the whole token, a list, and not its secret alone.
-#' @return The token; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
+#' @return The token, a list; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
 #'   the server must be asked.
 #' @noRd
-kept_token <- function(resource, insist, whole) .Call(wrap__kept_token, resource, insist, whole)
+kept_token <- function(resource, insist) .Call(wrap__kept_token, resource, insist)
 
 #' Keeps a token.
 #' @param resource A string.

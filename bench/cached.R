@@ -48,7 +48,12 @@ if (requireNamespace("AzureAuth", quietly = TRUE)) {
 # The first round warms up.
 results <- lapply(seq_len(rounds + 1), function(round) vapply(peers, time_loop, 0))[-1]
 medians <- over_rounds(results)
-identity <- system2(".build/venv/bin/python", c("-B", "bench/azure_identity.py"), stdout = TRUE)
+# R's own LD_LIBRARY_PATH may keep Python from finding its ssl module.
+identity <- system2(
+  "env",
+  c("-u", "LD_LIBRARY_PATH", ".build/venv/bin/python", "-B", "bench/azure_identity.py"),
+  stdout = TRUE
+)
 medians <- c(medians, "azure-identity in Python" = as.numeric(identity))
 
 before <- resident()

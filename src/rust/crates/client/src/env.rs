@@ -47,7 +47,10 @@ impl Env {
     #[must_use]
     pub fn var(&self, name: &str) -> Option<String> {
         let value = match &self.0 {
-            Source::Process => std::env::var_os(name)?.to_string_lossy().into_owned(),
+            Source::Process => match std::env::var_os(name)?.into_string() {
+                Ok(value) => value,
+                Err(value) => value.to_string_lossy().into_owned(),
+            },
             Source::Fixed { variables, .. } => variables.get(name)?.clone(),
         };
         (!value.is_empty()).then_some(value)

@@ -29,33 +29,30 @@ struct Cache {
 /// What makes a session: two of them never share a token.
 struct Session {
     process: u32,
-    address: Option<String>,
-    directory: Option<String>,
-    cookie: Option<SecretString>,
+    variables: [Option<SecretString>; 3],
 }
 
+/// A hit reads variables only and touches no file. That the cookie in the file was rotated does not make
+/// another session.
+const VARIABLES: [&str; 3] = [
+    session::ADDRESS,
+    session::RUNTIME_DIRECTORY,
+    session::COOKIE,
+];
+
 impl Session {
-    /// Reads variables only: a hit touches no file. That the file's cookie was rotated does not
-    /// make another session.
-    fn current() -> Self {
-        let env = Env::process();
+    fn current(env: &Env) -> Self {
         Self {
             process: process::id(),
-            address: env.var(session::ADDRESS),
-            directory: env.var(session::RUNTIME_DIRECTORY),
-            cookie: env.var(session::COOKIE).map(SecretString::from),
+            variables: VARIABLES.map(|name| env.var(name).map(SecretString::from)),
         }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        self.process == other.process
-            && self.address == other.address
-            && self.directory == other.directory
-            && self.cookie() == other.cookie()
-    }
-
-    fn cookie(&self) -> Option<&str> {
-        self.cookie.as_ref().map(ExposeSecret::expose_secret)
+    fn is_current(&self, env: &Env) -> bool {
+        let same = |(name, value): (&&str, &Option<SecretString>)| {
+            env.var(name).as_deref() == value.as_ref().map(ExposeSecret::expose_secret)
+        };
+        self.process == process::id() && VARIABLES.iter().zip(&self.variables).all(same)
     }
 }
 
@@ -65,34 +62,42 @@ thread_local! {
 
 /// Runs `task` on this session's tokens; those of another session are dropped.
 fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> T {
-    let session = Session::current();
+    let env = Env::process();
     CACHE.with_borrow_mut(|cache| {
-        let same = cache
+        if !cache
             .as_ref()
-            .is_some_and(|cache| cache.session.is_same(&session));
-        if !same {
+            .is_some_and(|cache| cache.session.is_current(&env))
+        {
             *cache = None;
         }
         let cache = cache.get_or_insert_with(|| Cache {
-            session,
+            session: Session::current(&env),
             tokens: Tokens::new(),
         });
         task(&mut cache.tokens)
     })
 }
 
-/// What is kept for a resource: the token's string (or list), a failure to raise again, or `NULL` where
-/// the server must be asked.
-pub fn look_up(resource: &str, now: f64, insist: bool, whole: bool) -> Robj {
-    with_tokens(|tokens| match tokens.get(resource) {
-        None => ().into(),
-        Some(kept) => match kept.next(now, insist) {
-            Next::Serve(token) if whole => token.list.clone(),
-            Next::Serve(token) => token.access_token.clone(),
-            Next::Refuse(failure) => failure.clone(),
-            Next::Ask => ().into(),
+/// The string of the token that is kept for a resource, or `NULL` where there is none to hand out.
+pub fn secret(resource: &str, now: f64) -> Robj {
+    with_tokens(
+        |tokens| match tokens.get(resource).map(|kept| kept.next(now, false)) {
+            Some(Next::Serve(token)) => token.access_token.clone(),
+            _ => ().into(),
         },
-    })
+    )
+}
+
+/// What is kept for a resource: the whole token, a failure to raise again, or `NULL` where the server must
+/// be asked.
+pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
+    with_tokens(
+        |tokens| match tokens.get(resource).map(|kept| kept.next(now, insist)) {
+            Some(Next::Serve(token)) => token.list.clone(),
+            Some(Next::Refuse(failure)) => failure.clone(),
+            Some(Next::Ask) | None => ().into(),
+        },
+    )
 }
 
 /// Keeps a token, an `entrar_token`, that was asked for at `sent`.

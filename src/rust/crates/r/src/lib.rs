@@ -88,24 +88,27 @@ fn ide_failure(text: &str) -> List {
     convert::failed(&rpc::text_error(text, &[]))
 }
 
+/// The secret of the token that is kept for a resource: all that most calls of `azure_token()` do.
+/// @param resource A string; for anything else nothing is kept.
+/// @return The secret, or `NULL` where there is none to hand out.
+/// @noRd
+#[extendr]
+fn kept_secret(resource: Robj) -> Robj {
+    match resource.as_str() {
+        Some(resource) => cache::secret(named(resource), Env::process().now()),
+        None => ().into(),
+    }
+}
+
 /// What is kept for a resource.
-/// @param resource A string; anything else is not kept.
+/// @param resource A string.
 /// @param insist Whether a new token is wanted though the old one would do.
-/// @param whole Whether to return the whole token, a list, and not its secret alone.
-/// @return The token; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
+/// @return The token, a list; a failure to raise again, as in `delegated_token()`'s result; or `NULL` where
 ///   the server must be asked.
 /// @noRd
 #[extendr]
-fn kept_token(resource: Robj, insist: bool, whole: bool) -> Robj {
-    match resource.as_str() {
-        Some(resource) => cache::look_up(
-            resource::named(resource).unwrap_or(resource),
-            Env::process().now(),
-            insist,
-            whole,
-        ),
-        None => ().into(),
-    }
+fn kept_token(resource: &str, insist: bool) -> Robj {
+    cache::look_up(resource, Env::process().now(), insist)
 }
 
 /// The well-known resources: parallel vectors `cloud`, `name` and `resource`.
@@ -194,6 +197,11 @@ fn failure_kinds() -> Vec<&'static str> {
     Kind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
+/// The resource that a name stands for; anything else stands for itself.
+fn named(resource: &str) -> &str {
+    resource::named(resource).unwrap_or(resource)
+}
+
 extendr_module! {
     mod entrar;
     fn checked_resource;
@@ -201,6 +209,7 @@ extendr_module! {
     fn ide_token;
     fn ide_failure;
     fn well_known_resources;
+    fn kept_secret;
     fn kept_token;
     fn keep_token;
     fn keep_failure;
