@@ -52,6 +52,7 @@ document:
 format:
 	@tools/setup.sh test
 	cargo fmt --manifest-path src/rust/Cargo.toml --all
+	cargo fmt --manifest-path tests/sql/server/Cargo.toml
 	.build/venv/bin/air format .
 
 install: .lib/installed

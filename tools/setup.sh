@@ -10,7 +10,7 @@ goal=${1:?usage: tools/setup.sh demo or test}
 # The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="httpuv httr2 jsonlite lintr R6 roxygen2 rstudioapi testthat withr"
+r_packages="curl httpuv httr2 jsonlite lintr processx R6 roxygen2 rstudioapi testthat withr"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -20,6 +20,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; 
 
 has_rust() { have cargo && have rustc && at_least "$(rustc --version | cut -d ' ' -f 2)" "$minimum_rust"; }
 has_rust_tools() { [ "$goal" = demo ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
+has_openssl() { pkg-config --exists openssl 2>/dev/null; }
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 missing_r_packages() {
@@ -43,6 +44,8 @@ apt_packages() {
   [ "$goal" = demo ] || for command in git git-lfs openssl; do
     have "$command" || echo "$command"
   done
+  # The SQL Server of the tests is built on it.
+  [ "$goal" = demo ] || has_openssl || echo libssl-dev pkg-config
 }
 
 # apt's packages of a Rust that is new enough. Debian 12 names its newer one -web; Ubuntu puts the version in
@@ -99,6 +102,7 @@ setup_macos() {
   has_rust || brew install rust
   [ "$goal" = demo ] || has_python || brew install python
   [ "$goal" = demo ] || have git-lfs || brew install git-lfs
+  [ "$goal" = demo ] || brew list openssl@3 >/dev/null 2>&1 || brew install openssl@3
   missing=$(missing_r_packages)
   [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
 }
@@ -116,6 +120,8 @@ setup_other() {
   Python 3 with its venv module"
     have git && have git-lfs && have openssl || lacking="$lacking
   git, git-lfs, openssl"
+    has_openssl || lacking="$lacking
+  OpenSSL with its headers, pkg-config"
     missing=$(missing_r_packages)
     [ -z "$missing" ] || lacking="$lacking
   the R packages $missing"
@@ -136,9 +142,9 @@ setup_venv() {
   cp tools/requirements.txt .build/venv/
 }
 
-# --- Azurite, from npm: everywhere the same ------------------------------------------------------
+# --- Azurite and a client of SQL Server, from npm: everywhere the same ---------------------------
 
-# Azurite runs on the Node among Python's packages, which is new enough for it wherever this is. npm is the machine's,
+# They run on the Node among Python's packages, which is new enough for them wherever this is. npm is the machine's,
 # if it has one, for that one knows the machine's settings.
 run_npm() {
   if have npm; then

