@@ -35,18 +35,12 @@ impl Settings {
     pub fn new(env: &Env, url: &Url) -> Self {
         let tls = url.scheme() == "https";
         let proxied = !is_loopback(url);
-        let either_case = |name: &str| {
-            env.var(name)
-                .or_else(|| env.var(&name.to_ascii_uppercase()))
-        };
-        let proxy = || either_case(if tls { "https_proxy" } else { "http_proxy" });
+        let value = |named: Option<(&str, String)>| named.map(|(_, value)| value);
         Self {
             tls,
             ca_bundle: if tls { ca_bundle(env) } else { None },
-            proxy: proxied
-                .then(|| proxy().or_else(|| either_case("all_proxy")))
-                .flatten(),
-            no_proxy: proxied.then(|| either_case("no_proxy")).flatten(),
+            proxy: value(proxied.then(|| named_proxy(env, tls)).flatten()),
+            no_proxy: value(proxied.then(|| named_exceptions(env)).flatten()),
         }
     }
 
@@ -58,8 +52,33 @@ impl Settings {
 }
 
 /// The bundle that replaces the system's roots, as curl and Python's requests have it.
-fn ca_bundle(env: &Env) -> Option<(&'static str, String)> {
-    ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+pub(crate) fn ca_bundle(env: &Env) -> Option<(&'static str, String)> {
+    first_set(
+        env,
+        ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"],
+    )
+}
+
+/// The proxy for https, or for http, and the variable that names it.
+pub(crate) fn named_proxy(env: &Env, tls: bool) -> Option<(&'static str, String)> {
+    let [lower, upper] = if tls {
+        ["https_proxy", "HTTPS_PROXY"]
+    } else {
+        ["http_proxy", "HTTP_PROXY"]
+    };
+    first_set(env, [lower, upper, "all_proxy", "ALL_PROXY"])
+}
+
+/// The hosts that no proxy serves, and the variable that names them.
+pub(crate) fn named_exceptions(env: &Env) -> Option<(&'static str, String)> {
+    first_set(env, ["no_proxy", "NO_PROXY"])
+}
+
+fn first_set<const N: usize>(
+    env: &Env,
+    names: [&'static str; N],
+) -> Option<(&'static str, String)> {
+    names
         .into_iter()
         .find_map(|name| Some((name, env.var(name)?)))
 }
@@ -223,7 +242,8 @@ fn wait(text: &str, now: f64) -> Option<f64> {
     believable_wait(seconds)
 }
 
-fn no_reply(error: &reqwest::Error, server: &str) -> Failure {
+/// Why there is no reply from `server`.
+pub(crate) fn no_reply(error: &reqwest::Error, server: &str) -> Failure {
     let unreachable = |message: String| Error::new(Kind::Unreachable, message);
     let io = cause::<io::Error>(error).map(io::Error::kind);
     if let Some(tls) = tls_cause(error) {
@@ -320,7 +340,7 @@ fn proxy(address: &str, exceptions: Option<&str>) -> Result<Proxy, Error> {
 }
 
 /// The certificates of a bundle, or of the files in a directory.
-fn certificates(variable: &str, path: &Path) -> Result<Vec<Certificate>, Error> {
+pub(crate) fn certificates(variable: &str, path: &Path) -> Result<Vec<Certificate>, Error> {
     let bad = |why: String| {
         let message = format!(
             "the certificates that {variable} names, {}, cannot be used: {why}",

@@ -13,6 +13,7 @@ pub mod error;
 pub mod http;
 pub mod oauth;
 pub mod renewal;
+pub mod report;
 pub mod resource;
 pub mod retry;
 pub mod rpc;

@@ -15,7 +15,7 @@ use crate::http::{Failure, Http, Reply, send};
 use crate::oauth;
 use crate::resource::Resource;
 use crate::retry::{RETRIES, wait_before};
-use crate::session::Session;
+use crate::session::{Address, Session};
 use crate::text::presentable;
 use crate::token::Token;
 
@@ -56,7 +56,7 @@ pub async fn delegated_token(
         let failure = match timeout_at(deadline, attempt).await {
             Ok(Ok(token)) => return Ok(token),
             Ok(Err(failure)) => failure,
-            Err(_) => return Err(too_slow(session, timeout)),
+            Err(_) => return Err(too_slow(session.address(), timeout)),
         };
         let error = failure.error;
         if error.kind() == Kind::BadCookie && !cookie_was_refused {
@@ -108,7 +108,7 @@ async fn ask(
 }
 
 /// A proxy that stands in between may be the reason why nothing is reached.
-fn name_proxy(failure: Failure, http: &Http) -> Failure {
+pub(crate) fn name_proxy(failure: Failure, http: &Http) -> Failure {
     if failure.error.kind() == Kind::Unreachable && http.settings().has_proxy() {
         let error = failure.error.and(" (the environment names a proxy)");
         return Failure { error, ..failure };
@@ -320,11 +320,11 @@ fn explain(error: Error, session: &Session, resource: &Resource, cookie: &Cookie
     }
 }
 
-fn too_slow(session: &Session, timeout: Duration) -> Error {
+/// The error for a server that has not answered in time.
+pub(crate) fn too_slow(address: &Address, timeout: Duration) -> Error {
     let seconds = timeout.as_secs_f64();
     let message = format!(
-        "{} gave no answer within {seconds} second{}",
-        session.address(),
+        "{address} gave no answer within {seconds} second{}",
         if seconds == 1.0 { "" } else { "s" }
     );
     Error::new(Kind::Timeout, message)

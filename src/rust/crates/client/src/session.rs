@@ -60,56 +60,98 @@ impl Session {
     /// # Errors
     /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
     pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Cookie, Error> {
-        let (from_file, file) = read_file(env);
-        let (from_variable, variable) = read_variable(env);
-        let now = env.now();
-        let best = [from_file, from_variable]
-            .into_iter()
-            .flatten()
-            .filter(|cookie| !cookie.is_expired(now))
-            .max_by_key(|cookie| {
-                let was_refused = refused.is_some_and(|refused| refused.same_as(cookie));
-                (!was_refused, cookie.expires_at())
-            });
-        best.ok_or_else(|| {
-            let message = format!("the session's cookie is not to be had: {file}; {variable}");
-            Error::new(Kind::BadCookie, message)
-        })
+        best(&cookies(env), env.now(), refused).cloned()
     }
 }
 
-/// The cookie in the runtime directory, and what to say of it if it is of no use.
-fn read_file(env: &Env) -> (Option<Cookie>, String) {
+/// A place where a cookie may be, and what is there.
+pub(crate) struct Found {
+    /// The file's path, or the variable's name.
+    pub(crate) place: String,
+    /// Whether the environment names this place at all.
+    pub(crate) is_named: bool,
+    pub(crate) cookie: Option<Cookie>,
+    /// What to say of this place if no cookie can be sent.
+    pub(crate) verdict: String,
+}
+
+impl Found {
+    fn nothing(place: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            is_named: false,
+            cookie: None,
+            verdict: format!("{place} is not set"),
+        }
+    }
+
+    fn judged(place: &str, cookie: Option<Cookie>) -> Self {
+        let verdict = match cookie {
+            None => format!("{place} is empty or holds no cookie"),
+            Some(_) => format!("the one in {place} has expired"),
+        };
+        Self {
+            place: place.to_owned(),
+            is_named: true,
+            cookie,
+            verdict,
+        }
+    }
+}
+
+/// Every place where a cookie may be: the file in the runtime directory, and the variable.
+pub(crate) fn cookies(env: &Env) -> [Found; 2] {
+    [read_file(env), read_variable(env)]
+}
+
+fn read_file(env: &Env) -> Found {
     let Some(directory) = env.var(RUNTIME_DIRECTORY) else {
-        return (None, format!("{RUNTIME_DIRECTORY} is not set"));
+        return Found::nothing(RUNTIME_DIRECTORY);
     };
     let path = std::path::Path::new(&directory).join(COOKIE_FILE);
     let shown = path.display().to_string();
     match read_small(&path) {
-        Ok(bytes) => judge(
-            Cookie::parse(
-                &String::from_utf8_lossy(&bytes),
-                Source::File(shown.clone()),
-            ),
-            &shown,
-        ),
-        Err(error) => (None, format!("{shown} cannot be read ({})", reason(&error))),
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let cookie = Cookie::parse(&text, Source::File(shown.clone()));
+            Found::judged(&shown, cookie)
+        }
+        Err(error) => Found {
+            verdict: format!("{shown} cannot be read ({})", reason(&error)),
+            ..Found::judged(&shown, None)
+        },
     }
 }
 
-fn read_variable(env: &Env) -> (Option<Cookie>, String) {
+fn read_variable(env: &Env) -> Found {
     match env.var(COOKIE) {
-        None => (None, format!("{COOKIE} is not set")),
-        Some(value) => judge(Cookie::parse(&value, Source::Variable(COOKIE)), COOKIE),
+        None => Found::nothing(COOKIE),
+        Some(value) => Found::judged(COOKIE, Cookie::parse(&value, Source::Variable(COOKIE))),
     }
 }
 
-fn judge(cookie: Option<Cookie>, place: &str) -> (Option<Cookie>, String) {
-    let verdict = match cookie {
-        None => format!("{place} is empty or holds no cookie"),
-        Some(_) => format!("the one in {place} has expired"),
-    };
-    (cookie, verdict)
+/// The cookie to send, as [`Session::cookie`] describes it.
+pub(crate) fn best<'a>(
+    found: &'a [Found],
+    now: f64,
+    refused: Option<&Cookie>,
+) -> Result<&'a Cookie, Error> {
+    let best = found
+        .iter()
+        .filter_map(|found| found.cookie.as_ref())
+        .filter(|cookie| !cookie.is_expired(now))
+        .max_by_key(|cookie| {
+            let was_refused = refused.is_some_and(|refused| refused.same_as(cookie));
+            (!was_refused, cookie.expires_at())
+        });
+    best.ok_or_else(|| {
+        let verdicts: Vec<&str> = found.iter().map(|found| found.verdict.as_str()).collect();
+        let message = format!(
+            "the session's cookie is not to be had: {}",
+            verdicts.join("; ")
+        );
+        Error::new(Kind::BadCookie, message)
+    })
 }
 
 /// A regular file's beginning. A pipe in its place could keep us waiting for ever, and a device has
@@ -133,16 +175,27 @@ fn reason(error: &std::io::Error) -> String {
     }
 }
 
-fn no_session(env: &Env) -> Error {
-    let product = |name: &str| {
+/// The name that Posit Workbench gives itself.
+pub const WORKBENCH: &str = "WORKBENCH";
+/// The name that Posit Connect gives itself.
+pub const CONNECT: &str = "CONNECT";
+
+/// Which of Posit's products this process says that it runs in, and the variable that says so.
+pub(crate) fn product(env: &Env) -> Option<(&'static str, &'static str)> {
+    [CONNECT, WORKBENCH].into_iter().find_map(|name| {
         ["POSIT_PRODUCT", "RSTUDIO_PRODUCT"]
-            .iter()
-            .any(|variable| env.var(variable).is_some_and(|value| value == name))
-    };
-    let message = if product("CONNECT") {
+            .into_iter()
+            .find(|variable| env.var(variable).is_some_and(|value| value == name))
+            .map(|variable| (name, variable))
+    })
+}
+
+fn no_session(env: &Env) -> Error {
+    let product = product(env).map(|(name, _)| name);
+    let message = if product == Some(CONNECT) {
         "Posit Connect hands out no delegated Azure tokens to sessions; \
          the connectcreds package gets tokens for the viewer of a piece of content there"
-    } else if product("WORKBENCH") {
+    } else if product == Some(WORKBENCH) {
         "this is a Posit Workbench session, but RS_SERVER_ADDRESS is not set, so the server cannot \
          be found; an administrator has to set launcher-sessions-callback-address and enable \
          delegated Azure credentials"
@@ -154,7 +207,7 @@ fn no_session(env: &Env) -> Error {
 }
 
 /// A development build is never too old, and neither is a version that cannot be read.
-fn check_version(env: &Env) -> Result<(), Error> {
+pub(crate) fn check_version(env: &Env) -> Result<(), Error> {
     let Some(version) = env.var(VERSION) else {
         return Ok(());
     };
@@ -188,6 +241,14 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 pub struct Address(Url);
 
 impl Address {
+    /// The address that the environment names, whatever the server's version.
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if it is no http(s) address.
+    pub fn find(env: &Env) -> Result<Self, Error> {
+        Self::parse(&env.var(ADDRESS).ok_or_else(|| no_session(env))?)
+    }
+
     /// Reads an address; one without a scheme gets `http://`.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The client against faults on the wire, which the raw-socket server of the R tests makes
 //! (`tests/testthat/wire.py`): what is tried again, what is not, and when a call ends.
+//! The same for the probe that asks for no token.
 
 // The helpers below are test code too, which clippy.toml's exceptions do not see.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -14,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entrar_client::env::Env;
 use entrar_client::error::Error;
 use entrar_client::http::{Http, Settings};
+use entrar_client::report::{Answer, probe};
 use entrar_client::resource::Resource;
 use entrar_client::rpc::delegated_token;
 use entrar_client::session::Session;
@@ -72,14 +74,36 @@ fn good() -> Value {
     )
 }
 
-struct Asked {
-    outcome: Result<Token, Error>,
+struct Asked<T> {
+    outcome: Result<T, Error>,
     seconds: f64,
     requests: usize,
+    /// Whether one of them carried the cookie.
+    with_cookie: bool,
+}
+
+/// Asks for a token.
+fn ask(replies: Value, timeout: f64) -> Asked<Token> {
+    let timeout = Duration::from_secs_f64(timeout);
+    ask_server(replies, async |http, env, session| {
+        let resource = Resource::parse("https://storage.azure.com").unwrap();
+        delegated_token(http, env, session, &resource, timeout).await
+    })
+}
+
+/// Asks whether anybody is there.
+fn ask_without_cookie(replies: Value, timeout: f64) -> Asked<Answer> {
+    let timeout = Duration::from_secs_f64(timeout);
+    ask_server(replies, async |http, env, session| {
+        probe(http, env, session.address(), timeout).await
+    })
 }
 
 /// Asks a server that answers the n-th request with the n-th of `replies`, and the last ever after.
-fn ask(mut replies: Value, timeout: f64) -> Asked {
+fn ask_server<T>(
+    mut replies: Value,
+    question: impl AsyncFnOnce(&Http, &Env, &Session) -> Result<T, Error>,
+) -> Asked<T> {
     static SCRIPTS: AtomicU32 = AtomicU32::new(0);
     // A step that does nothing makes each script's path its own.
     let number = f64::from(SCRIPTS.fetch_add(1, Ordering::Relaxed)) / 1e9;
@@ -105,10 +129,8 @@ fn ask(mut replies: Value, timeout: f64) -> Asked {
     runtime.block_on(async {
         let session = Session::discover(&env).unwrap();
         let http = Http::new(Settings::new(&env, session.address().url())).unwrap();
-        let resource = Resource::parse("https://storage.azure.com").unwrap();
         let started = Instant::now();
-        let timeout = Duration::from_secs_f64(timeout);
-        let outcome = delegated_token(&http, &env, &session, &resource, timeout).await;
+        let outcome = question(&http, &env, &session).await;
         let seconds = started.elapsed().as_secs_f64();
         let log = http
             .client()
@@ -117,14 +139,16 @@ fn ask(mut replies: Value, timeout: f64) -> Asked {
             .await
             .unwrap();
         let log: Vec<Value> = serde_json::from_str(&log.text().await.unwrap()).unwrap();
-        let requests = log
+        let requests: Vec<&Value> = log
             .iter()
             .filter(|request| request["path"].as_str().unwrap().contains(&path))
-            .count();
+            .collect();
+        let with_cookie = |request: &&Value| request.to_string().contains("canary-cookie");
         Asked {
             outcome,
             seconds,
-            requests,
+            requests: requests.len(),
+            with_cookie: requests.iter().any(with_cookie),
         }
     })
 }
@@ -214,4 +238,42 @@ fn what_is_too_large_redirected_or_no_http_is_a_bad_reply() {
     ] {
         assert_eq!(failure(replies, 10.0), ("bad_reply", 1));
     }
+}
+
+#[test]
+fn the_cookie_goes_with_a_question_for_a_token_and_not_with_a_probe() {
+    assert!(ask(json!([[good()]]), 10.0).with_cookie);
+    let probed = ask_without_cookie(json!([[good()]]), 10.0);
+    assert_eq!(probed.requests, 1);
+    assert!(!probed.with_cookie);
+}
+
+#[test]
+fn a_probe_takes_any_status_for_an_answer_and_reads_its_date() {
+    let date = "Date: Mon, 23 Nov 2026 00:05:00 GMT\r\n";
+    for status in ["302 Found", "404 Not Found", "500 Internal Server Error"] {
+        let answer = ask_without_cookie(json!([[reply(status, date, "")]]), 10.0)
+            .outcome
+            .unwrap();
+        assert!(status.starts_with(&answer.status.to_string()));
+        assert!((answer.clock_skew.unwrap() - 300.0).abs() < 5.0);
+    }
+    let undated = ask_without_cookie(json!([[reply("200 OK", "", "")]]), 10.0);
+    assert_eq!(undated.outcome.unwrap().clock_skew, None);
+}
+
+#[test]
+fn a_probe_tries_a_broken_connection_once_more_and_ends_at_the_deadline() {
+    let ok = || reply("200 OK", "", "");
+    assert_eq!(
+        ask_without_cookie(json!([[["reset"]], [ok()]]), 10.0).requests,
+        2
+    );
+    let broken = ask_without_cookie(json!([[["close"]]]), 10.0);
+    assert_eq!(broken.outcome.unwrap_err().kind().as_str(), "unreachable");
+    assert_eq!(broken.requests, 2);
+
+    let silent = ask_without_cookie(json!([[["wait", 20]]]), 0.5);
+    assert_eq!(silent.outcome.unwrap_err().kind().as_str(), "timeout");
+    assert!(silent.seconds < 1.5, "{} s", silent.seconds);
 }

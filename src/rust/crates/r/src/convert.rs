@@ -1,6 +1,7 @@
 //! Rust values as R's, and back.
 
 use entrar_client::error::Error;
+use entrar_client::report::{Answer, CookieFacts, Exception, Report, Way};
 use entrar_client::token::Token;
 use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
@@ -22,12 +23,16 @@ pub fn failed(failure: &Error) -> List {
 /// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
 /// interrupt.
 pub fn interrupted(request: Request) -> List {
-    let condition = if request.0.is_null() {
+    reply(().into(), ().into(), condition(request), false)
+}
+
+/// The condition to raise again.
+pub fn condition(request: Request) -> Robj {
+    if request.0.is_null() {
         TRUE.into()
     } else {
         request.0
-    };
-    reply(().into(), ().into(), condition, false)
+    }
 }
 
 fn reply(token: Robj, failure: Robj, interrupt: Robj, in_clear: bool) -> List {
@@ -41,19 +46,11 @@ fn reply(token: Robj, failure: Robj, interrupt: Robj, in_clear: bool) -> List {
 
 /// A token as R's users know it; `id_token` only where the server sent one.
 fn token(token: &Token) -> List {
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "dates lie far below 2^52 seconds"
-    )]
-    let expires_at = token.expires_at.map(|seconds| seconds as f64);
     let mut fields: Vec<(&str, Robj)> = vec![
         ("access_token", token.access_token.expose_secret().into()),
         ("token_type", token.token_type.as_str().into()),
         ("scope", text(token.scope.as_deref())),
-        (
-            "expires_at",
-            expires_at.map_or_else(Rfloat::na, Rfloat::from).into(),
-        ),
+        ("expires_at", number(seconds(token.expires_at))),
     ];
     if let Some(id_token) = &token.id_token {
         fields.push(("id_token", id_token.expose_secret().into()));
@@ -77,9 +74,103 @@ pub fn error(error: &Error) -> List {
         http_status = details
             .http_status
             .map_or_else(Rint::na, |status| Rint::from(i32::from(status))),
-        retry_after = details.retry_after.map_or_else(Rfloat::na, Rfloat::from),
+        retry_after = number(details.retry_after),
         retryable = error.retryable()
     )
+}
+
+/// What a probe ends in: one of the three; the others are `NULL`.
+pub fn probed(answer: Robj, failure: Robj, interrupt: Robj) -> List {
+    list!(answer = answer, failure = failure, interrupt = interrupt)
+}
+
+/// A server's answer to a probe.
+pub fn answer(answer: &Answer) -> Robj {
+    list!(
+        status = i32::from(answer.status),
+        milliseconds = answer.elapsed.as_secs_f64() * 1e3,
+        clock_skew = number(answer.clock_skew)
+    )
+    .into()
+}
+
+/// What is known of a session; absent facts are a typed `NA`, absent lists `NULL`.
+pub fn report(report: &Report) -> List {
+    let (product, product_variable) = report.product.unzip();
+    let address = report.address.as_ref().ok().map(ToString::to_string);
+    list!(
+        product = text(product),
+        product_variable = text(product_variable),
+        address = text(address.as_deref()),
+        address_failure = failure(report.address.as_ref().err()),
+        version = text(report.version.as_deref()),
+        version_failure = failure(report.version_error.as_ref()),
+        cookies = List::from_values(report.cookies.iter().map(cookie)),
+        cookie_failure = failure(report.cookie_error.as_ref()),
+        way = optional(report.way.as_ref().map(way))
+    )
+}
+
+fn failure(found: Option<&Error>) -> Robj {
+    optional(found.map(error))
+}
+
+/// A list, or `NULL`.
+fn optional(list: Option<List>) -> Robj {
+    list.map_or_else(|| ().into(), Robj::from)
+}
+
+fn cookie(cookie: &CookieFacts) -> List {
+    list!(
+        place = cookie.place.as_str(),
+        named = cookie.is_named,
+        fault = text(cookie.fault.as_deref()),
+        expires_at = number(seconds(cookie.expires_at)),
+        expired = cookie.is_expired,
+        sent = cookie.is_sent
+    )
+}
+
+fn way(way: &Way) -> List {
+    let bundle = way.bundle.as_ref().map(|bundle| {
+        let count = bundle.certificates.as_ref().copied().unwrap_or_default();
+        list!(
+            variable = bundle.variable,
+            path = bundle.path.as_str(),
+            certificates = i32::try_from(count).unwrap_or(i32::MAX),
+            failure = failure(bundle.certificates.as_ref().err())
+        )
+    });
+    let proxy = way.proxy.as_ref().map(|proxy| {
+        let exception = proxy.exception.map(|exception| match exception {
+            Exception::Loopback => "loopback",
+            Exception::Named(variable) => variable,
+        });
+        list!(
+            variable = proxy.variable,
+            address = text(proxy.address.as_deref()),
+            applies = exception.is_none(),
+            exception = text(exception)
+        )
+    });
+    list!(
+        https = way.is_https,
+        in_clear = way.is_in_clear,
+        bundle = optional(bundle),
+        proxy = optional(proxy)
+    )
+}
+
+fn number(number: Option<f64>) -> Robj {
+    number.map_or_else(Rfloat::na, Rfloat::from).into()
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "dates lie far below 2^52 seconds"
+)]
+fn seconds(seconds: Option<i64>) -> Option<f64> {
+    seconds.map(|seconds| seconds as f64)
 }
 
 /// A string, or `NA`.

@@ -18,9 +18,10 @@ use std::time::Duration;
 use entrar_client::env::Env;
 use entrar_client::error::{Error, Kind};
 use entrar_client::renewal;
+use entrar_client::report::{self, Report};
 use entrar_client::resource::{self, Resource};
 use entrar_client::rpc;
-use entrar_client::session::Session;
+use entrar_client::session::{Address, Session};
 use entrar_client::token::{self, Token};
 use extendr_api::prelude::*;
 
@@ -190,6 +191,38 @@ fn has_server_session() -> bool {
     Session::discover(&env).is_ok_and(|session| session.cookie(&env, None).is_ok())
 }
 
+/// What the environment says about the session; nothing is asked.
+/// @return A list, as `convert::report()` makes it: no secret is in it.
+/// @noRd
+#[extendr]
+fn session_report() -> List {
+    convert::report(&Report::new(&Env::process()))
+}
+
+/// Asks whether the session's server answers, without the cookie.
+/// @param timeout Seconds for the whole call.
+/// @return A list of `answer` (`status`, `milliseconds` and `clock_skew`, in seconds), `failure` and
+///   `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+/// @noRd
+#[extendr]
+fn probe_server(timeout: f64) -> List {
+    let env = Env::process();
+    let timeout = Duration::from_secs_f64(timeout);
+    let asked = Address::find(&env).and_then(|address| {
+        runtime::run(&env, &address, async |http| {
+            report::probe(http, &env, &address, timeout).await
+        })
+    });
+    let nothing = || -> Robj { ().into() };
+    match asked {
+        Ok(Ok(Ok(answer))) => convert::probed(convert::answer(&answer), nothing(), nothing()),
+        Ok(Ok(Err(error))) | Err(error) => {
+            convert::probed(nothing(), convert::error(&error).into(), nothing())
+        }
+        Ok(Err(request)) => convert::probed(nothing(), nothing(), convert::condition(request)),
+    }
+}
+
 /// The names of all kinds of failure.
 /// @noRd
 #[extendr]
@@ -217,5 +250,7 @@ extendr_module! {
     fn renewal_time;
     fn token_tenant;
     fn has_server_session;
+    fn session_report;
+    fn probe_server;
     fn failure_kinds;
 }
