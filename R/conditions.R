@@ -130,13 +130,17 @@ failure_message <- function(failure, resource) {
     sprintf("The server asks to wait %s seconds.", format(ceiling(failure$retry_after)))
   }
   lines <- c(
-    sprintf("No Azure token%s: %s", for_resource(resource), end_sentence(failure$message)),
+    paste0(failure_opening(resource), end_sentence(failure$message)),
     if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
     wait,
     remedies[[failure$kind]],
     sprintf("See `%s` in ?`entrar-errors`.", failure$kind)
   )
   paste(lines, collapse = "\n")
+}
+
+failure_opening <- function(resource) {
+  sprintf("No Azure token%s: ", for_resource(resource))
 }
 
 end_sentence <- function(text) {
@@ -148,9 +152,10 @@ for_resource <- function(resource) {
   if (is.na(resource) || !nzchar(resource)) {
     return("")
   }
-  resource <- gsub("[[:cntrl:]]+", " ", resource)
-  if (nchar(resource) > 100) {
-    resource <- paste0(substr(resource, 1, 100), "...")
-  }
-  sprintf(" for \"%s\"", resource)
+  sprintf(" for \"%s\"", clipped(resource))
+}
+
+clipped <- function(text) {
+  text <- gsub("[[:cntrl:]]+", " ", text)
+  if (isTRUE(nchar(text) > 100)) paste0(substr(text, 1, 100), "...") else text
 }

@@ -83,12 +83,18 @@ getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
 
 # One exchange. The reply has a `token` or a `failure`, as lists.
 request_token <- function(resource) {
-  reply <- if (use_ide()) ask_ide(resource) else delegated_token(resource, call_timeout())
-  if (!is.null(reply$interrupt)) {
-    raise(reply$interrupt)
-  }
+  reply <- ask_for_token(resource, call_timeout())
   if (reply$in_clear) {
     warn_in_clear()
+  }
+  reply
+}
+
+# The same without a warning.
+ask_for_token <- function(resource, timeout) {
+  reply <- if (use_ide()) ask_ide(resource) else delegated_token(resource, timeout)
+  if (!is.null(reply$interrupt)) {
+    raise(reply$interrupt)
   }
   reply
 }

@@ -89,6 +89,18 @@ token_tenant <- function(access_token) .Call(wrap__token_tenant, access_token)
 #' @noRd
 has_server_session <- function() .Call(wrap__has_server_session)
 
+#' What the environment says about the session; nothing is asked.
+#' @return A list, as `convert::report()` makes it: no secret is in it.
+#' @noRd
+session_report <- function() .Call(wrap__session_report)
+
+#' Asks whether the session's server answers, without the cookie.
+#' @param timeout Seconds for the whole call.
+#' @return A list of `answer` (`status`, `milliseconds` and `clock_skew`, in seconds), `failure` and
+#'   `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+#' @noRd
+probe_server <- function(timeout) .Call(wrap__probe_server, timeout)
+
 #' The names of all kinds of failure.
 #' @noRd
 failure_kinds <- function() .Call(wrap__failure_kinds)
