@@ -100,28 +100,32 @@ run_git_credential <- function(words) {
 #' azure_git_sitrep()
 #' @export
 azure_git_sitrep <- function(organization = NULL) {
-  git <- run_git("--version")
   organization <- if (is.null(organization)) origin_organization() else check_name(organization)
-  helpers <- azure_helpers(organization)
-  ours <- which(is_ours(helpers$value))
-  last <- if (length(ours)) max(ours) else NA
-  places <- seq_along(helpers$value)
   challenge <- challenge_of(organization)
   structure(
     class = "azure_git_sitrep",
     c(
-      list(
-        git = if (length(git)) sub("^git version ", "", git[[1]]) else NA_character_,
-        helper = git_credential_path(),
-        configured = length(ours) > 0,
-        origin = if (is.na(last)) NA_character_ else helpers$origin[[last]],
-        before = helpers$value[if (is.na(last)) places else places < min(ours)],
-        after = helpers$value[if (is.na(last)) integer() else places > last],
-        organization = organization,
-        tenant = challenged_tenant(challenge)
-      ),
+      git_set_up(organization),
+      list(organization = organization, tenant = challenged_tenant(challenge)),
       ask_helper(organization, challenge)
     )
+  )
+}
+
+# What git's own settings tell, without asking anybody.
+git_set_up <- function(organization = NA_character_) {
+  git <- run_git("--version")
+  helpers <- azure_helpers(organization)
+  ours <- which(is_ours(helpers$value))
+  last <- if (length(ours)) max(ours) else NA
+  places <- seq_along(helpers$value)
+  list(
+    git = if (length(git)) sub("^git version ", "", git[[1]]) else NA_character_,
+    helper = git_credential_path(),
+    configured = length(ours) > 0,
+    origin = if (is.na(last)) NA_character_ else helpers$origin[[last]],
+    before = helpers$value[if (is.na(last)) places else places < min(ours)],
+    after = helpers$value[if (is.na(last)) integer() else places > last]
   )
 }
 

@@ -37,7 +37,7 @@
 #'     `exception` if it does not.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
 #'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds; or the `failure`.
-#'   * `git`: the state of the git helper.
+#'   * `git`: its version, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
 #'
 #'   A `failure` has the `message` and the fields that an error would have; see [entrar-errors].
 #'
@@ -85,18 +85,12 @@ azure_sitrep <- function(resources = NULL) {
         timeout = timeout$seconds,
         obstacle = sitrep_obstacle(place, server, cookie_failure)
       ),
-      git = sitrep_git()
+      git = git_set_up()
     )
   )
 }
 
 # --- Facts ---------------------------------------------------------------------------------------
-
-# The git helper's state, a list with a `format()` of its own that throws nothing; `NULL` where there is none.
-# TO CONNECT: `azure_git_sitrep()`.
-sitrep_git <- function() {
-  NULL
-}
 
 sitrep_timeout <- function() {
   tryCatch(
@@ -263,13 +257,10 @@ sitrep_text <- function(x, marks, colours = NULL) {
         entries_of_proxy(x)
       )
     },
-    lapply(x$resources, entry_of_resource)
+    lapply(x$resources, entry_of_resource),
+    list(entry_of_git(x$git))
   )
-  c(
-    paste("<entrar_sitrep>", sitrep_time(x$time)),
-    lines_of(entries, marks, colours),
-    if (!is.null(x$git)) format(x$git)
-  )
+  c(paste("<entrar_sitrep>", sitrep_time(x$time)), lines_of(entries, marks, colours))
 }
 
 # One fact, with lines below it.
@@ -473,6 +464,27 @@ entry_of_resource <- function(found) {
   scopes <- if (length(found$scopes)) found$scopes else "not told"
   details <- paste("scopes:", paste(scopes, collapse = " "))
   entry("good", "Token", sprintf("%s, granted %s", name, until), details)
+}
+
+# Many work without git, so nothing here stands in the way.
+entry_of_git <- function(git) {
+  if (is.na(git$git)) {
+    return(entry("note", "git", "not found"))
+  }
+  if (!git$configured) {
+    text <- sprintf("%s, not set up for Azure DevOps: use_azure_git() does it", git$git)
+    return(entry("note", "git", text))
+  }
+  others <- c(git$before, git$after)
+  entry(
+    if (length(others)) "note" else "good",
+    "git",
+    sprintf("%s, set up for Azure DevOps in %s", git$git, git$origin),
+    c(
+      if (length(others)) sprintf("Other helpers are asked too: %s.", toString(others)),
+      "azure_git_sitrep() tells more."
+    )
+  )
 }
 
 # The error's own text without its opening, and the ids under which an administrator finds it.

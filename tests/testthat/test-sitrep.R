@@ -5,6 +5,8 @@ report <- function(sitrep) {
   withr::local_options(width = 1000)
   text <- without_addresses(format(sitrep))
   text <- gsub("[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} [-+A-Z0-9]+", "DATE", text)
+  # git is set up, or is not there, as it may be on this machine.
+  text <- text[!grepl("git .*(Azure DevOps|not found)|azure_git_sitrep|Other helpers", text)]
   text <- gsub("answered in [0-9]+ ms", "answered in N ms", text)
   text <- gsub("/[^ ]*/(missing\\.pem)", "DIRECTORY/\\1", text)
   sub("(entrar +)[0-9].* on [^ ]+,", "\\1VERSION on PLATFORM,", text)
@@ -279,4 +281,21 @@ test_that("an interrupt ends it", {
   started <- Sys.time()
   expect_s3_class(tryCatch(azure_sitrep(), interrupt = identity), "interrupt")
   expect_lt(as.numeric(Sys.time() - started, units = "secs"), 3)
+})
+
+test_that("git's state is a line that stands in nobody's way", {
+  of <- function(...) {
+    known <- list(
+      git = "2.47.3",
+      configured = TRUE,
+      origin = "file:x",
+      before = character(),
+      after = character()
+    )
+    entry_of_git(utils::modifyList(known, list(...)))
+  }
+  expect_identical(of()$mark, "good")
+  expect_identical(of(git = NA_character_)$text, "not found")
+  expect_match(of(configured = FALSE)$text, "use_azure_git()", fixed = TRUE)
+  expect_identical(of(after = "store")$details[[1]], "Other helpers are asked too: store.")
 })
