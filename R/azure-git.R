@@ -124,8 +124,8 @@ git_set_up <- function(organization = NA_character_) {
     helper = git_credential_path(),
     configured = length(ours) > 0,
     origin = if (is.na(last)) NA_character_ else helpers$origin[[last]],
-    before = helpers$value[if (is.na(last)) places else places < min(ours)],
-    after = helpers$value[if (is.na(last)) integer() else places > last]
+    before = helper_name(helpers$value[if (is.na(last)) places else places < min(ours)]),
+    after = helper_name(helpers$value[if (is.na(last)) integer() else places > last])
   )
 }
 
@@ -226,6 +226,11 @@ azure_helpers <- function(organization) {
   found[seq_len(nrow(found)) > max(0, reset), ]
 }
 
+# Without what people write into a helper's command line: passwords among others.
+helper_name <- function(value) {
+  ifelse(startsWith(value, "!"), "a shell command", basename(sub(" .*$", "", value)))
+}
+
 # As git matches URLs: without one a setting is for all; a star is any text within one part of the host.
 is_azure_url <- function(url, organization) {
   path <- if (is.na(organization)) "" else sprintf("(%s(/.*)?)?", organization)
@@ -233,7 +238,7 @@ is_azure_url <- function(url, organization) {
   host <- sub("[:/].*$", "", bare)
   pattern <- paste0(
     "^",
-    gsub("*", "[^.]*", gsub(".", "\\.", host, fixed = TRUE), fixed = TRUE),
+    gsub("*", "[^.]*", gsub("([][{}()+?^$|\\\\.])", "\\\\\\1", host), fixed = TRUE),
     "$"
   )
   host_matches <- vapply(pattern, grepl, TRUE, x = "dev.azure.com", USE.NAMES = FALSE)

@@ -2,17 +2,21 @@
 
 # The class has the fields and methods of AzureAuth's, as far as AzureRMR, AzureGraph, AzureKeyVault,
 # AzureStor and Microsoft365R use them. AzureAuth itself is not needed.
-new_azure_token <- function(token, sent) {
+new_azure_token <- function(token) {
+  if (is.null(azure_token_class$generator)) {
+    azure_token_class$generator <- make_azure_token_class()
+  }
+  azure_token_class$generator$new(token)
+}
+
+# To be called before a token is asked for, which would go to waste.
+need_r6 <- function() {
   if (!requireNamespace("R6", quietly = TRUE)) {
     stop(
       "`as = \"AzureToken\"` needs the R6 package. Install it with install.packages(\"R6\").",
       call. = FALSE
     )
   }
-  if (is.null(azure_token_class$generator)) {
-    azure_token_class$generator <- make_azure_token_class()
-  }
-  azure_token_class$generator$new(token, sent)
 }
 
 # R6 is only suggested, so the class is made when it is first needed.
@@ -36,23 +40,22 @@ make_azure_token_class <- function() {
       token_args = list(),
       authorize_args = list(),
       credentials = NULL,
-      initialize = function(token, sent) {
+      initialize = function(token) {
         self$resource <- attr(token, "resource")
-        keep_token(self$resource, token, sent)
-        private$take(token, sent)
+        keep_token(self$resource, token, attr(token, "sent"))
+        private$take(token)
       },
       # Tokens are not written to disk.
       cache = function() invisible(NULL),
       hash = function() paste0("entrar-delegated-", gsub("[^A-Za-z0-9._-]+", "-", self$resource)),
       validate = function() {
-        is.na(private$renew_at) || as.numeric(Sys.time()) < private$renew_at
+        as.numeric(Sys.time()) < private$renew_at
       },
       can_refresh = function() TRUE,
       # Whoever asks while the token is still good wants a new one. Once it is due, another object or
       # `azure_token()` may have renewed it already, and while that fails the old one serves.
       refresh = function() {
-        sent <- as.numeric(Sys.time())
-        private$take(fresh_token(self$resource, self$validate(), sys.call()), sent)
+        private$take(fresh_token(self$resource, self$validate(), sys.call()))
         invisible(self)
       },
       print = function(...) {
@@ -67,10 +70,10 @@ make_azure_token_class <- function() {
       }
     ),
     private = list(
-      renew_at = NA_real_,
-      take = function(token, sent) {
+      renew_at = -Inf,
+      take = function(token) {
         expires_at <- token$expires_at
-        private$renew_at <- if (is.na(expires_at)) NA_real_ else renewal_time(sent, expires_at)
+        private$renew_at <- renewal_time(attr(token, "sent"), expires_at)
         tenant <- token_tenant(token$access_token)
         self$tenant <- if (is.na(tenant)) "organizations" else tenant
         # AzureAuth's name for the expiry, and its form.

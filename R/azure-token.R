@@ -10,7 +10,8 @@
 #' A token is renewed five minutes before it expires, or after half its lifetime if that is later. While
 #' a renewal fails, the old token serves until it expires, with one warning, and the renewal is tried
 #' again every 30 seconds. After an error that asking again cannot cure, the same question is not sent
-#' for a minute: the error is raised again at once. What a server asks to wait is waited.
+#' for a minute, unless by `refresh = TRUE`: the error is raised again at once. What a server asks to
+#' wait is waited.
 #'
 #' Nothing is written to disk. Tokens are kept for one resource, one session (its address and cookie)
 #' and one process; a forked child gets its own.
@@ -92,18 +93,21 @@ fresh_token <- function(resource, insist, call) {
     return(kept)
   }
   if (!is.null(kept)) {
+    # Some of the time that the server asked to wait is over.
+    kept$retry_after <- max(0, kept$until - as.numeric(Sys.time()))
     stop(new_failure(kept, resource, call))
   }
 
   sent <- as.numeric(Sys.time())
   reply <- request_token(resource)
   if (is.null(reply$failure)) {
-    token <- new_token(reply$token, resource)
+    token <- new_token(reply$token, resource, sent)
     keep_token(resource, token, sent)
     return(token)
   }
   failure <- reply$failure
-  old <- keep_failure(resource, failure, is_final(failure), failure$retry_after, insist)
+  failure$until <- as.numeric(Sys.time()) + failure$retry_after
+  old <- keep_failure(resource, failure, failure$is_final, failure$retry_after, insist)
   if (is.null(old)) {
     stop(new_failure(failure, resource, call))
   }
@@ -114,15 +118,21 @@ fresh_token <- function(resource, insist, call) {
   old$token
 }
 
-# Whether the same question would get the same answer. What was found without asking may change at
-# any time: a session appears, the cookie is rotated.
-is_final <- function(failure) {
-  !failure$retryable && !failure$kind %in% c("no_session", "bad_cookie")
+#' @export
+format.entrar_headers <- function(x, ...) {
+  secret <- names(x) == "Authorization"
+  paste0(names(x), ": ", ifelse(secret, paste("Bearer", redacted), unlist(x)))
+}
+
+# Headers are added and taken out, and stay headers.
+#' @export
+`[.entrar_headers` <- function(x, i) {
+  structure(unclass(x)[i], class = "entrar_headers")
 }
 
 #' @export
-format.entrar_headers <- function(x, ...) {
-  paste0(names(x), ": Bearer ", redacted)
+c.entrar_headers <- function(...) {
+  structure(do.call(c, lapply(list(...), unclass)), class = "entrar_headers")
 }
 
 #' @export
@@ -133,5 +143,5 @@ print.entrar_headers <- function(x, ...) {
 
 #' @export
 str.entrar_headers <- function(object, ...) {
-  cat("entrar_headers, ", format(object), "\n", sep = "")
+  cat("entrar_headers, ", toString(format(object)), "\n", sep = "")
 }

@@ -71,14 +71,17 @@ getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
   }
   resource <- check_resource(resource, call)
   as <- if (missing(as)) "list" else match.arg(as)
+  if (as == "AzureToken") {
+    need_r6()
+  }
 
   sent <- as.numeric(Sys.time())
   reply <- request_token(resource)
   if (!is.null(reply$failure)) {
     stop(new_failure(reply$failure, resource, call))
   }
-  token <- new_token(reply$token, resource)
-  if (as == "AzureToken") new_azure_token(token, sent) else token
+  token <- new_token(reply$token, resource, sent)
+  if (as == "AzureToken") new_azure_token(token) else token
 }
 
 # One exchange. The reply has a `token` or a `failure`, as lists.

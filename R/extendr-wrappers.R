@@ -75,7 +75,7 @@ drop_tokens <- function() .Call(wrap__drop_tokens)
 
 #' When a token is to be renewed, in Unix seconds.
 #' @param sent When it was asked for.
-#' @param expires_at When it expires.
+#' @param expires_at When it expires, or `NA`.
 #' @noRd
 renewal_time <- function(sent, expires_at) .Call(wrap__renewal_time, sent, expires_at)
 

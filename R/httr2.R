@@ -5,7 +5,10 @@
 #' The token is looked up with [azure_token()] when the request is performed, not when it is made, so
 #' a request can be kept and performed again hours later. When a server refuses the token with status
 #' 401 and a challenge that says `error="invalid_token"`, the token is renewed and the request made once
-#' more. Printing the request shows no token.
+#' more; httr2 renews after no other refusal. Printing the request shows no token.
+#'
+#' With `httr2::req_retry()`, the token is looked up again at each attempt only where httr2 signs each
+#' attempt; 0.2.2 signs once.
 #'
 #' @param req A request of httr2.
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
@@ -33,8 +36,8 @@ req_auth_azure <- function(req, resource) {
   httr2::req_oauth(req, flow, list(), token_cache(resource))
 }
 
-# httr2 asks its cache first and the flow only when that has nothing: so the cache is `azure_token()`, and
-# has nothing just once after httr2 has cleared it, which it does when the token was refused.
+# httr2 asks its cache first: so the cache is `azure_token()`. When the token was refused, older versions call
+# the flow, and newer ones clear the cache and call the flow if it then has nothing.
 token_cache <- function(resource) {
   refused <- FALSE
   list(

@@ -16,7 +16,7 @@
 #'
 #' @section Variables of the network:
 #' * `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`, else `SSL_CERT_FILE`: certificates in PEM form, in
-#'   one file, that are trusted instead of the system's. Certificates are always verified.
+#'   one file or the files of a directory, that are trusted instead of the system's. Certificates are always verified.
 #' * `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in lower or upper case: the proxy, which
 #'   is never used for an address of this machine.
 #'

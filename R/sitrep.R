@@ -37,7 +37,7 @@
 #'     `exception` if it does not.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
 #'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds; or the `failure`.
-#'   * `git`: its version, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
+#'   * `git`: its version, the names of credential helpers, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
 #'
 #'   A `failure` has the `message` and the fields that an error would have; see [entrar-errors].
 #'
@@ -85,7 +85,7 @@ azure_sitrep <- function(resources = NULL) {
         timeout = timeout$seconds,
         obstacle = sitrep_obstacle(place, server, cookie_failure)
       ),
-      git = git_set_up()
+      git = tryCatch(git_set_up(), error = function(e) NULL)
     )
   )
 }
@@ -468,8 +468,8 @@ entry_of_resource <- function(found) {
 
 # Many work without git, so nothing here stands in the way.
 entry_of_git <- function(git) {
-  if (is.na(git$git)) {
-    return(entry("note", "git", "not found"))
+  if (is.null(git) || is.na(git$git)) {
+    return(entry("note", "git", if (is.null(git)) "cannot be looked at" else "not found"))
   }
   if (!git$configured) {
     text <- sprintf("%s, not set up for Azure DevOps: use_azure_git() does it", git$git)

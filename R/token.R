@@ -2,8 +2,10 @@
 
 redacted <- "<REDACTED>"
 
-new_token <- function(fields, resource) {
+# `sent` is when it was asked for, in Unix seconds.
+new_token <- function(fields, resource, sent) {
   attr(fields, "resource") <- resource
+  attr(fields, "sent") <- sent
   class(fields) <- "entrar_token"
   fields
 }
@@ -31,7 +33,7 @@ print.entrar_token <- function(x, ...) {
 # A part of a token does not show its secrets either.
 #' @export
 `[.entrar_token` <- function(x, i) {
-  structure(unclass(x)[i], resource = attr(x, "resource"), class = "entrar_token")
+  new_token(unclass(x)[i], attr(x, "resource"), attr(x, "sent"))
 }
 
 # R would take `token$token` for `token_type`.

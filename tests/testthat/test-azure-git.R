@@ -237,3 +237,16 @@ test_that("the organisation's tenant is compared with the token's", {
   expect_identical(none$tenant_matches, NA)
   expect_false(any(grepl(canary, c(format(same), format(other), capture.output(str(same))))))
 })
+
+test_that("nothing of another helper's command line is shown, and no URL is too strange", {
+  home <- local_git()
+  secret <- "!f() { echo username=me; echo password=CANARY; }; f"
+  git("config", "--global", "credential.helper", secret)
+  git("config", "--global", "credential.https://[::1]:8443/(a+b.helper", "store --file=/CANARY")
+  ours <- "/usr/lib/git-core/git-credential-libsecret CANARY"
+  git("config", "--global", "credential.https://dev.azure.com.helper", ours)
+  expect_identical(git_set_up()$before, c("a shell command", "git-credential-libsecret"))
+  local_session(NA)
+  sitrep <- azure_sitrep()
+  expect_false(any(grepl(canary, c(format(sitrep), capture.output(dput(unclass(sitrep)))))))
+})

@@ -42,8 +42,11 @@ test_that("it is valid until shortly before it expires", {
   expect_true(azure_token_from()$validate())
   expect_true(azure_token_from(expires_in = 20)$validate())
   expect_false(azure_token_from(expires_in = 0)$validate())
+  # One whose expiry nobody knows is good for a minute.
   local_session(wire_address(list(reply("{\"token\":{\"access_token\":\"opaque\"}}"))))
   expect_true(getDelegatedAzureToken("r", as = "AzureToken")$validate())
+  expect_identical(renewal_time(1000, NA_real_), 1060)
+  expect_identical(renewal_time(1000, 4600), 4300)
 })
 
 test_that("refresh() gets a new token into the same object", {
@@ -55,6 +58,20 @@ test_that("refresh() gets a new token into the same object", {
   expect_identical(token$refresh(), token)
   expect_true(alias$validate())
   expect_true(identical(alias$credentials$access_token, "CANARY-2"))
+})
+
+test_that("an old token that serves on is not called valid again", {
+  local_session(wire_address(
+    list(token_reply(expires_in = 4)),
+    list(reply(status = "500 Internal Server Error"))
+  ))
+  azure_forget()
+  token <- getDelegatedAzureToken(storage, as = "AzureToken")
+  Sys.sleep(2.2)
+  expect_warning(token$refresh(), "The old token is used while it is valid")
+  expect_silent(token$refresh())
+  expect_false(token$validate())
+  azure_forget()
 })
 
 test_that("a copy for another resource refreshes for that one", {
@@ -89,7 +106,7 @@ test_that("without R6 it is asked for by name", {
     lines = c(
       "unlockBinding('requireNamespace', baseenv())",
       "assign('requireNamespace', function(...) FALSE, baseenv())",
-      "tryCatch(entrar:::new_azure_token(NULL, 0), error = function(e) cat(conditionMessage(e)))"
+      "tryCatch(entrar:::need_r6(), error = function(e) cat(conditionMessage(e)))"
     )
   )
   output <- system2(

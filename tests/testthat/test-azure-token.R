@@ -114,14 +114,29 @@ test_that("an error that asking again cannot cure is not asked about again", {
   azure_forget()
 })
 
+test_that("what was found without asking is looked at again", {
+  local_session("https://127.0.0.1:1", REQUESTS_CA_BUNDLE = "/nowhere.pem")
+  azure_forget()
+  error <- expect_error(azure_token(storage), class = "entrar_error_unreachable")
+  expect_match(conditionMessage(error), "/nowhere.pem")
+  withr::local_envvar(REQUESTS_CA_BUNDLE = NA)
+  error <- expect_error(azure_token(storage), class = "entrar_error_unreachable")
+  expect_false(grepl("/nowhere.pem", conditionMessage(error)))
+})
+
 test_that("what the server asks to wait is waited", {
   throttled <- list(reply(status = "429 Too Many Requests", headers = "Retry-After: 120"))
   address <- wire_address(throttled)
   local_session(address)
   azure_forget()
   for (refresh in c(FALSE, FALSE, TRUE)) {
-    expect_error(azure_token(storage, refresh), class = "entrar_error_throttled")
+    error <- expect_error(azure_token(storage, refresh), class = "entrar_error_throttled")
+    expect_lte(error$retry_after, 120)
+    expect_gt(error$retry_after, 100)
   }
+  Sys.sleep(0.2)
+  error <- expect_error(azure_token(storage), class = "entrar_error_throttled")
+  expect_lt(error$retry_after, 119.9)
   expect_length(requests_at(address), 1)
   azure_forget()
 })
@@ -154,6 +169,16 @@ test_that("headers hold the token and do not show it", {
   shown <- c(capture.output(print(headers)), capture.output(str(headers)), format(headers))
   expect_false(any(grepl(canary, shown)))
   expect_identical(format(headers), "Authorization: Bearer <REDACTED>")
+
+  more <- c(headers, list(Accept = "application/json"))
+  shown <- c(
+    capture.output(print(more)),
+    capture.output(print(rev(more))),
+    capture.output(print(more[1]))
+  )
+  expect_false(any(grepl(canary, shown)))
+  expect_identical(more$Accept, "application/json")
+  expect_true(identical(more$Authorization, "Bearer CANARY-1"))
 })
 
 test_that("an AzureToken shares what is kept", {

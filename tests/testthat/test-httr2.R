@@ -55,8 +55,11 @@ test_that("no way of showing the request shows the token", {
     capture.output(print(request)),
     capture.output(str(request)),
     capture.output(print(httr2::last_request())),
-    capture.output(httr2::req_verbose(request) |> httr2::req_perform(), type = "message")
+    capture.output(invisible(httr2::req_perform(httr2::req_verbose(request)))),
+    if (requireNamespace("httpuv", quietly = TRUE)) capture.output(httr2::req_dry_run(request))
   )
+  # The request was shown, its token was not.
+  expect_true(any(grepl("Authorization: <REDACTED>", shown, ignore.case = TRUE)))
   expect_false(any(grepl(canary, gsub("http://[^ ]*", "", shown))))
 })
 

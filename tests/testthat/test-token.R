@@ -6,7 +6,7 @@ test_that("no way of showing a token shows its secrets", {
     expires_at = 1795395599,
     id_token = canary
   )
-  token <- new_token(fields, "https://storage.azure.com")
+  token <- new_token(fields, "https://storage.azure.com", 0)
   shown <- c(
     format(token),
     capture.output(print(token)),
@@ -24,7 +24,7 @@ test_that("no way of showing a token shows its secrets", {
 })
 
 test_that("a field is taken by its whole name", {
-  token <- new_token(list(access_token = canary, token_type = "Bearer"), "r")
+  token <- new_token(list(access_token = canary, token_type = "Bearer"), "r", 0)
   expect_identical(token$token_type, "Bearer")
   expect_null(token$token)
   expect_null(token[["token"]])
@@ -39,7 +39,8 @@ test_that("printing shows resource and expiry", {
       scope = NA_character_,
       expires_at = 1600000000
     ),
-    "https://storage.azure.com"
+    "https://storage.azure.com",
+    0
   )
   expect_snapshot(print(token))
   expect_snapshot(str(token))

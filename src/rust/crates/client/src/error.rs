@@ -104,6 +104,7 @@ struct Inner {
     message: String,
     details: Details,
     lasting: bool,
+    answered: bool,
 }
 
 /// What is known about a failure beyond its kind; absent facts are `None` or empty.
@@ -147,6 +148,7 @@ impl Error {
             message: message.into(),
             details,
             lasting: false,
+            answered: false,
         }))
     }
 
@@ -172,6 +174,20 @@ impl Error {
     #[must_use]
     pub fn retryable(&self) -> bool {
         self.0.kind.retryable() && !self.0.lasting
+    }
+
+    /// Whether the server has answered, and would give the same answer again. What was found without
+    /// asking may change at any time; so may the cookie.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.0.answered && !self.retryable() && self.0.kind != Kind::BadCookie
+    }
+
+    /// Marks an error that the server's answer is.
+    #[must_use]
+    pub(crate) fn answered(mut self) -> Self {
+        self.0.answered = !self.0.lasting;
+        self
     }
 
     /// Marks a fault of the set-up, which no waiting cures.

@@ -45,6 +45,8 @@ struct Setback<E> {
     silent_until: f64,
     /// Until when it is not asked again even if somebody insists: the server said so.
     barred_until: f64,
+    /// Whether somebody was told that the old token serves on.
+    warned: bool,
 }
 
 /// What to do about a question.
@@ -94,7 +96,8 @@ impl<T, E> Kept<T, E> {
         }
         if let Some(kept) = self.valid(now) {
             let waiting = setback.is_some_and(|setback| {
-                now < (setback.at + BETWEEN_ATTEMPTS).max(setback.barred_until)
+                let next = setback.at + BETWEEN_ATTEMPTS;
+                now < next.max(setback.silent_until).max(setback.barred_until)
             });
             return if now < kept.renew_at || waiting {
                 Next::Serve(&kept.token)
@@ -129,7 +132,8 @@ impl<T, E> Kept<T, E> {
         retry_after: Option<f64>,
         insist: bool,
     ) -> Fallback<'_, T> {
-        let first = self.setback.is_none();
+        let serves = !insist && self.valid(now).is_some();
+        let warned = self.setback.as_ref().is_some_and(|setback| setback.warned);
         self.setback = Some(Setback {
             error,
             at: now,
@@ -139,11 +143,12 @@ impl<T, E> Kept<T, E> {
                 now
             },
             barred_until: now + retry_after.unwrap_or_default(),
+            warned: warned || serves,
         });
         match self.valid(now) {
-            Some(kept) if !insist => Fallback::Serve {
+            Some(kept) if serves => Fallback::Serve {
                 token: &kept.token,
-                first,
+                first: !warned,
             },
             _ => Fallback::Raise,
         }
@@ -202,7 +207,12 @@ mod tests {
         assert_eq!(kept.next(3329.9, false), Next::Serve(&"token"));
         assert_eq!(kept.next(3330.0, false), Next::Ask);
         assert_eq!(kept.failed("down", 3330.0, true, None, false), old(false));
-        assert_eq!(kept.next(3360.0, false), Next::Ask);
+        assert_eq!(
+            kept.next(3389.9, false),
+            Next::Serve(&"token"),
+            "that error was final"
+        );
+        assert_eq!(kept.next(3390.0, false), Next::Ask);
         assert_eq!(
             kept.failed("down", 3600.0, false, None, false),
             Fallback::Raise
@@ -249,6 +259,9 @@ mod tests {
             Fallback::Raise
         );
         assert_eq!(kept.next(10.0, false), Next::Serve(&"token"));
+        // Nobody was told yet that the old one serves on.
+        let told = kept.failed("down", 3300.0, false, None, false);
+        assert!(matches!(told, Fallback::Serve { first: true, .. }));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub async fn delegated_token(
             Ok(Err(failure)) => failure,
             Err(_) => return Err(too_slow(session.address(), timeout)),
         };
-        let error = failure.error;
+        let error = failure.error.answered();
         if error.kind() == Kind::BadCookie && !cookie_was_refused {
             cookie_was_refused = true;
             cookie = session.cookie(env, Some(&cookie))?;
@@ -206,9 +206,14 @@ fn object_error(
     None
 }
 
-/// The error that a text describes, as the session RPC and the RStudio IDE report errors.
+/// The error that a text of the RStudio IDE's describes.
 #[must_use]
-pub fn text_error(text: &str, secrets: &[SecretString]) -> Error {
+pub fn ide_error(text: &str) -> Error {
+    text_error(text, &[]).answered()
+}
+
+/// The error that a text describes.
+fn text_error(text: &str, secrets: &[SecretString]) -> Error {
     oauth::error_from_text(text, secrets).unwrap_or_else(|| {
         let details = Details {
             server_text: shown(text, secrets),

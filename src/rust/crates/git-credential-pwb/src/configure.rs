@@ -73,6 +73,11 @@ pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<Strin
     // Links are followed, as git does: many keep their configuration elsewhere.
     let file = fs::canonicalize(&file).unwrap_or(file);
     let shown = file.display().to_string();
+    // A device would be replaced, a pipe would keep us waiting for ever.
+    if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
+        let error = io::Error::other("it is no regular file");
+        return Err(Error::Io(shown, error));
+    }
     let _lock = if dry_run {
         None
     } else {

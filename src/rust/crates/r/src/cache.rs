@@ -60,10 +60,12 @@ thread_local! {
     static CACHE: RefCell<Option<Cache>> = const { RefCell::new(None) };
 }
 
-/// Runs `task` on this session's tokens; those of another session are dropped.
-fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> T {
+/// Runs `task` on this session's tokens; those of another session are dropped. `None` from within such a
+/// task: R may collect garbage in it, and run finalizers that come back here.
+fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> Option<T> {
     let env = Env::process();
-    CACHE.with_borrow_mut(|cache| {
+    CACHE.with(|cache| {
+        let mut cache = cache.try_borrow_mut().ok()?;
         if !cache
             .as_ref()
             .is_some_and(|cache| cache.session.is_current(&env))
@@ -74,30 +76,28 @@ fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> T {
             session: Session::current(&env),
             tokens: Tokens::new(),
         });
-        task(&mut cache.tokens)
+        Some(task(&mut cache.tokens))
     })
 }
 
 /// The string of the token that is kept for a resource, or `NULL` where there is none to hand out.
 pub fn secret(resource: &str, now: f64) -> Robj {
-    with_tokens(
-        |tokens| match tokens.get(resource).map(|kept| kept.next(now, false)) {
-            Some(Next::Serve(token)) => token.access_token.clone(),
-            _ => ().into(),
-        },
-    )
+    let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, false) {
+        Next::Serve(token) => Some(token.access_token.clone()),
+        Next::Refuse(_) | Next::Ask => None,
+    });
+    kept.flatten().unwrap_or_default()
 }
 
 /// What is kept for a resource: the whole token, a failure to raise again, or `NULL` where the server must
 /// be asked.
 pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
-    with_tokens(
-        |tokens| match tokens.get(resource).map(|kept| kept.next(now, insist)) {
-            Some(Next::Serve(token)) => token.list.clone(),
-            Some(Next::Refuse(failure)) => failure.clone(),
-            Some(Next::Ask) | None => ().into(),
-        },
-    )
+    let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, insist) {
+        Next::Serve(token) => Some(token.list.clone()),
+        Next::Refuse(failure) => Some(failure.clone()),
+        Next::Ask => None,
+    });
+    kept.flatten().unwrap_or_default()
 }
 
 /// Keeps a token, an `entrar_token`, that was asked for at `sent`.
@@ -135,19 +135,21 @@ pub fn remember(
     retry_after: Option<f64>,
     insist: bool,
 ) -> Robj {
-    with_tokens(|tokens| {
+    let failure = failure.clone().into();
+    let old = with_tokens(|tokens| {
         let kept = tokens.entry(resource.to_owned()).or_default();
-        let failure = failure.clone().into();
         match kept.failed(failure, now, is_final, retry_after, insist) {
-            Fallback::Serve { token, first } => {
-                list!(token = token.list.clone(), first = first).into()
-            }
-            Fallback::Raise => ().into(),
+            Fallback::Serve { token, first } => Some((token.list.clone(), first)),
+            Fallback::Raise => None,
         }
-    })
+    });
+    match old.flatten() {
+        Some((token, first)) => list!(token = token, first = first).into(),
+        None => ().into(),
+    }
 }
 
 /// Drops everything.
 pub fn forget() {
-    CACHE.set(None);
+    let _ = with_tokens(Tokens::clear);
 }

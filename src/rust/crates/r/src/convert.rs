@@ -75,7 +75,8 @@ pub fn error(error: &Error) -> List {
             .http_status
             .map_or_else(Rint::na, |status| Rint::from(i32::from(status))),
         retry_after = number(details.retry_after),
-        retryable = error.retryable()
+        retryable = error.retryable(),
+        is_final = error.is_final()
     )
 }
 

@@ -86,7 +86,7 @@ fn ide_token(token: List, sent: f64) -> List {
 /// @noRd
 #[extendr]
 fn ide_failure(text: &str) -> List {
-    convert::failed(&rpc::text_error(text, &[]))
+    convert::failed(&rpc::ide_error(text))
 }
 
 /// The secret of the token that is kept for a resource: all that most calls of `azure_token()` do.
@@ -167,11 +167,11 @@ fn drop_tokens() {
 
 /// When a token is to be renewed, in Unix seconds.
 /// @param sent When it was asked for.
-/// @param expires_at When it expires.
+/// @param expires_at When it expires, or `NA`.
 /// @noRd
 #[extendr]
-fn renewal_time(sent: f64, expires_at: f64) -> f64 {
-    renewal::renewal_time(sent, Some(expires_at))
+fn renewal_time(sent: f64, expires_at: Rfloat) -> f64 {
+    renewal::renewal_time(sent, Option::from(expires_at))
 }
 
 /// The tenant that issued a token, if the token tells.

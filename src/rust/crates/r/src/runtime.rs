@@ -52,12 +52,31 @@ pub fn run<T>(
     question: impl AsyncFnOnce(&Http) -> T,
 ) -> Result<Result<T, Request>, Error> {
     let settings = Settings::new(env, address.url());
-    let machinery = take(settings)?;
-    let outcome = machinery
-        .runtime
-        .block_on(unless_interrupted(question(&machinery.http)));
-    MACHINERY.set(Slot::Ready(machinery));
-    Ok(outcome)
+    let mut lease = Lease(Some(take(settings)?));
+    match &mut lease.0 {
+        Some(machinery) => Ok(machinery
+            .runtime
+            .block_on(unless_interrupted(question(&machinery.http)))),
+        None => Err(busy()),
+    }
+}
+
+/// The machinery while a call uses it. It goes back however the call ends.
+struct Lease(Option<&'static mut Machinery>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(machinery) = self.0.take() {
+            MACHINERY.set(Slot::Ready(machinery));
+        }
+    }
+}
+
+fn busy() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "another question is under way in this R process",
+    )
 }
 
 /// This process's machinery, with a client of these settings.
@@ -77,10 +96,7 @@ fn take(settings: Settings) -> Result<&'static mut Machinery, Error> {
             Ok(machinery)
         }
         // R can run code while it looks for an interrupt, and that code can land here again.
-        Slot::Busy(owner) if owner == process => Err(Error::new(
-            Kind::Unavailable,
-            "another question is under way in this R process",
-        )),
+        Slot::Busy(owner) if owner == process => Err(busy()),
         // The first call of this process; what there is belongs to its parent.
         _ => {
             let machinery = build(process, settings);

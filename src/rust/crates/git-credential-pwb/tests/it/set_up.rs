@@ -151,6 +151,20 @@ fn a_link_is_followed_and_permissions_stay() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_files_place_keeps_nobody_waiting_and_stays() {
+    let session = Session::nowhere();
+    let file = session.file(".gitconfig");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let shown = file.display();
+    let expected =
+        format!("git-credential-pwb: {shown} cannot be changed: it is no regular file\n");
+    assert_eq!(session.run(&["configure"], b""), outcome(1, "", &expected));
+    assert!(!std::fs::metadata(&file).unwrap().is_file());
+}
+
 #[test]
 fn a_file_that_cannot_be_changed_is_left_alone() {
     let session = Session::nowhere();
