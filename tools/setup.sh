@@ -10,7 +10,7 @@ goal=${1:?usage: tools/setup.sh demo or test}
 # The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="curl httpuv httr2 jsonlite lintr processx R6 roxygen2 rstudioapi testthat withr"
+r_packages="curl httpuv httr2 jsonlite knitr lintr processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -46,6 +46,7 @@ apt_packages() {
   done
   # The SQL Server of the tests is built on it.
   [ "$goal" = demo ] || has_openssl || echo libssl-dev pkg-config
+  [ "$goal" = demo ] || have pandoc || echo pandoc
 }
 
 # apt's packages of a Rust that is new enough. Debian 12 names its newer one -web; Ubuntu puts the version in
@@ -103,6 +104,7 @@ setup_macos() {
   [ "$goal" = demo ] || has_python || brew install python
   [ "$goal" = demo ] || have git-lfs || brew install git-lfs
   [ "$goal" = demo ] || brew list openssl@3 >/dev/null 2>&1 || brew install openssl@3
+  [ "$goal" = demo ] || have pandoc || brew install pandoc
   missing=$(missing_r_packages)
   [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
 }
@@ -122,6 +124,8 @@ setup_other() {
   git, git-lfs, openssl"
     has_openssl || lacking="$lacking
   OpenSSL with its headers, pkg-config"
+    have pandoc || lacking="$lacking
+  pandoc"
     missing=$(missing_r_packages)
     [ -z "$missing" ] || lacking="$lacking
   the R packages $missing"

