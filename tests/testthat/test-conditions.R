@@ -9,6 +9,33 @@ test_that("the help page has a heading for each kind, and no other for a kind", 
   expect_identical(headings, failure_kinds())
 })
 
+test_that("the vignette on troubleshooting has a heading for each kind, in their order", {
+  # Beside the sources, or as it was installed from a built package.
+  places <- c(
+    test_path("..", "..", "vignettes", "troubleshooting.Rmd"),
+    system.file("doc", "troubleshooting.Rmd", package = "entrar")
+  )
+  place <- places[file.exists(places)]
+  skip_if(length(place) == 0, "the vignettes are not there")
+  headings <- grep("^## ", readLines(place[[1]]), value = TRUE)
+  expect_identical(sub("^## ", "", headings), failure_kinds())
+})
+
+test_that("a message ends in a place to read on that is there", {
+  local_session(NA)
+  error <- tryCatch(getDelegatedAzureToken(storage), error = identity)
+  has_vignette <- file.exists(file.path(find.package("entrar"), "doc", "troubleshooting.html"))
+  expect_match(
+    conditionMessage(error),
+    if (has_vignette) "heading \"no_session\"\\.$" else "in \\?`entrar-errors`\\.$"
+  )
+  expect_identical(
+    where_to_read("timeout", TRUE),
+    "See vignette(\"troubleshooting\", \"entrar\"), heading \"timeout\"."
+  )
+  expect_identical(where_to_read("timeout", FALSE), "See `timeout` in ?`entrar-errors`.")
+})
+
 test_that("a condition has every field, absent ones typed", {
   local_session(NA)
   error <- tryCatch(getDelegatedAzureToken("https://vault.azure.net"), error = identity)
