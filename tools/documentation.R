@@ -30,5 +30,5 @@ for (file in list.files("vignettes", "[.]Rmd$", full.names = TRUE)) {
     stop(file, " shows a token.")
   }
   seconds <- as.numeric(Sys.time() - started, units = "secs")
-  cat(sprintf("%s: %d chunks with output, %.1f s\n", file, sum(grepl("#&gt;", page)), seconds))
+  cat(sprintf("%s: %d lines of output, %.1f s\n", file, sum(grepl("#&gt;", page)), seconds))
 }
