@@ -228,7 +228,9 @@ azure_helpers <- function(organization) {
 
 # Without what people write into a helper's command line: passwords among others.
 helper_name <- function(value) {
-  ifelse(startsWith(value, "!"), "a shell command", basename(sub(" .*$", "", value)))
+  name <- sub(" .*$", "", value)
+  name[startsWith(value, "!")] <- "a shell command"
+  name
 }
 
 # As git matches URLs: without one a setting is for all; a star is any text within one part of the host.

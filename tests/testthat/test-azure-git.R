@@ -245,7 +245,7 @@ test_that("nothing of another helper's command line is shown, and no URL is too 
   git("config", "--global", "credential.https://[::1]:8443/(a+b.helper", "store --file=/CANARY")
   ours <- "/usr/lib/git-core/git-credential-libsecret CANARY"
   git("config", "--global", "credential.https://dev.azure.com.helper", ours)
-  expect_identical(git_set_up()$before, c("a shell command", "git-credential-libsecret"))
+  expect_identical(git_set_up()$before, c("a shell command", sub(" .*", "", ours)))
   local_session(NA)
   sitrep <- azure_sitrep()
   expect_false(any(grepl(canary, c(format(sitrep), capture.output(dput(unclass(sitrep)))))))
