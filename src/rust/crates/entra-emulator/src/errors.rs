@@ -2,10 +2,13 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::clock::utc;
 use crate::random;
+
+/// The id of the made-up policy that blocks.
+const POLICY: &str = "7d0f6a52-3b1e-4c8e-9f3a-5e2b8c61d704";
 
 /// Why the emulator could not do its work. Nothing secret is in it.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub(crate) enum Refusal {
     MalformedRefreshToken,
     RevokedRefreshToken,
     ExpiredRefreshToken,
+    MissingConsent(String),
+    BlockedByPolicy,
+    Transient,
     Internal,
 }
 
@@ -58,6 +64,9 @@ impl Refusal {
             Self::MalformedRefreshToken => (9002313, "invalid_grant"),
             Self::RevokedRefreshToken => (50173, "invalid_grant"),
             Self::ExpiredRefreshToken => (700082, "invalid_grant"),
+            Self::MissingConsent(_) => (65001, "invalid_grant"),
+            Self::BlockedByPolicy => (53003, "invalid_grant"),
+            Self::Transient => (90033, "temporarily_unavailable"),
             Self::Internal => (50000, "server_error"),
         }
     }
@@ -95,6 +104,13 @@ impl Refusal {
             Self::ExpiredRefreshToken => {
                 "The refresh token has expired due to inactivity. Sign in again.".to_owned()
             }
+            Self::MissingConsent(id) => {
+                format!("Neither the user nor an administrator has consented to use the application with ID '{id}'.")
+            }
+            Self::BlockedByPolicy => {
+                "Access has been blocked by Conditional Access policies, which allow no token to be issued.".to_owned()
+            }
+            Self::Transient => "A transient error has occurred. Please try again.".to_owned(),
             Self::Internal => "The sign-in service has a problem of its own.".to_owned(),
         }
     }
@@ -103,7 +119,20 @@ impl Refusal {
         match self.code().1 {
             "invalid_client" => StatusCode::UNAUTHORIZED,
             "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
+            "temporarily_unavailable" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The fields that only some errors have.
+    fn more_fields(&self) -> Value {
+        match self {
+            Self::MissingConsent(_) => json!({"suberror": "consent_required"}),
+            Self::BlockedByPolicy => json!({
+                "suberror": "message_only",
+                "claims": json!({"access_token": {"capolids": {"essential": true, "values": [POLICY]}}}).to_string(),
+            }),
+            _ => json!({}),
         }
     }
 
@@ -118,7 +147,7 @@ impl Refusal {
             format!("Correlation ID: {correlation_id}"),
             format!("Timestamp: {timestamp}"),
         ];
-        let body = json!({
+        let mut body = json!({
             "error": error,
             "error_description": lines.join("\r\n"),
             "error_codes": [code],
@@ -127,6 +156,9 @@ impl Refusal {
             "correlation_id": correlation_id,
             "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
         });
+        if let (Value::Object(body), Value::Object(more)) = (&mut body, self.more_fields()) {
+            body.extend(more);
+        }
         (
             self.status(),
             [(header::CACHE_CONTROL, "no-store")],

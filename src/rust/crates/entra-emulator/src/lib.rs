@@ -2,8 +2,8 @@
 //!
 //! A small authorization server rather than a table of canned replies: it keeps persons and their refresh tokens,
 //! exchanges those for access tokens it signs with a key of its own, and refuses with Entra's error bodies. Beside the
-//! token endpoint it serves OpenID discovery and two resources to spend tokens on: Microsoft Graph's `/v1.0/me` and the
-//! Blob service's list of containers.
+//! token endpoint it serves OpenID discovery and three resources to spend tokens on: Microsoft Graph's `/v1.0/me`, the
+//! Blob service's list of containers and Key Vault's secrets. Where its [`Options`] say so, it refuses good requests too.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -27,6 +27,7 @@ mod directory;
 mod discovery;
 mod endpoint;
 mod errors;
+mod faults;
 mod keys;
 mod random;
 mod resources;
@@ -47,6 +48,7 @@ use serde_json::json;
 pub use clock::Clock;
 pub use directory::Person;
 pub use errors::Error;
+pub use faults::{Fault, FaultKind, UnknownFault};
 pub use resources::blob::BLOB_ACCOUNT;
 pub use server::Emulator;
 pub use tenant::{Options, Tenant};
@@ -60,6 +62,8 @@ pub use tenant::{Options, Tenant};
 /// | `POST /{tenant}/oauth2/v2.0/token` | the token endpoint: `grant_type=refresh_token` |
 /// | `GET /v1.0/me` | Microsoft Graph: the signed-in person |
 /// | `GET /demostorage?comp=list` | the Blob service of [`BLOB_ACCOUNT`]: its containers |
+/// | `GET /secrets?api-version=` | Key Vault: the list of secrets |
+/// | `GET /secrets/{name}[/{version}]?api-version=` | Key Vault: a secret |
 ///
 /// `{tenant}` is the tenant's id, `organizations` or `common`. Addresses in replies are built from the request's
 /// `Host` header; a request without a usable one gets HTTP 400. Any other path gets HTTP 404 and a JSON body.

@@ -8,8 +8,10 @@ use subtle::ConstantTimeEq;
 use crate::clock::Clock;
 use crate::directory::{Directory, Person};
 use crate::errors::{Error, Refusal};
+use crate::faults::{Fault, FaultKind};
 use crate::keys::SigningKey;
 use crate::random;
+use crate::scope::without_slash;
 
 /// How a tenant and its one app registration behave.
 ///
@@ -27,6 +29,9 @@ pub struct Options {
     /// Whether a refresh token dies when a newer one is handed out for it. Entra lets it live; other OpenID providers
     /// do not.
     pub revoke_used_refresh_tokens: bool,
+    /// What the token endpoint does in the place of granting tokens; by default it has no faults. Of several for one
+    /// resource the first counts.
+    pub faults: Vec<Fault>,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -39,6 +44,7 @@ impl Default for Options {
             token_lifetime: 3599,
             refresh_token_lifetime: 90 * 24 * 60 * 60,
             revoke_used_refresh_tokens: false,
+            faults: Vec::new(),
             clock: Clock::default(),
         }
     }
@@ -101,6 +107,17 @@ impl Tenant {
 
     pub(crate) fn token_lifetime(&self) -> u32 {
         self.options.token_lifetime
+    }
+
+    /// The fault that a request for this resource meets.
+    pub(crate) fn fault(&self, resource: &str) -> Option<FaultKind> {
+        let faults = &self.options.faults;
+        let own = faults.iter().find(|fault| {
+            let named = fault.resource.as_deref().map(without_slash);
+            named == Some(without_slash(resource))
+        });
+        let fault = own.or_else(|| faults.iter().find(|fault| fault.resource.is_none()));
+        fault.map(|fault| fault.kind)
     }
 
     pub(crate) fn is_confidential(&self) -> bool {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::Form;
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use crate::discovery;
 use crate::endpoint::Endpoint;
 use crate::errors::Refusal;
+use crate::faults::{FaultKind, SLOWNESS, THROTTLED_FOR};
 use crate::scope::Scope;
 use crate::tenant::Tenant;
 use crate::tokens;
@@ -37,15 +39,28 @@ struct Grant {
     expires_in: u32,
 }
 
+/// What comes of a request that is not refused.
+enum Outcome {
+    Granted(Grant),
+    /// Granted, but not at once.
+    Late(Grant),
+    Throttled,
+}
+
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(crate) async fn token(
     State(tenant): State<Arc<Tenant>>,
     endpoint: Endpoint,
     form: Result<Form<TokenRequest>, FormRejection>,
 ) -> Response {
-    let granted = read(form).and_then(|request| exchange(&tenant, &endpoint, &request));
-    match granted {
-        Ok(grant) => grant.reply(),
+    let outcome = read(form).and_then(|request| exchange(&tenant, &endpoint, &request));
+    match outcome {
+        Ok(Outcome::Granted(grant)) => grant.reply(),
+        Ok(Outcome::Late(grant)) => {
+            sleep(SLOWNESS).await;
+            grant.reply()
+        }
+        Ok(Outcome::Throttled) => throttled(),
         Err(refusal) => refusal.reply(tenant.now(), &endpoint.correlation_id),
     }
 }
@@ -67,7 +82,7 @@ fn exchange(
     tenant: &Tenant,
     endpoint: &Endpoint,
     request: &TokenRequest,
-) -> Result<Grant, Refusal> {
+) -> Result<Outcome, Refusal> {
     if required(request.grant_type.as_deref(), "grant_type")? != "refresh_token" {
         return Err(Refusal::UnsupportedGrantType);
     }
@@ -79,6 +94,31 @@ fn exchange(
     // Asked first without renewing: a request that fails further down must not cost the client its refresh token.
     tenant.redeem(refresh_token, false)?;
     let permission = scope.permission(tenant.client_id())?;
+    let fault = tenant.fault(&scope.resource);
+    match fault {
+        None | Some(FaultKind::Slow) => {}
+        Some(FaultKind::Throttled) => return Ok(Outcome::Throttled),
+        Some(FaultKind::SignInRequired) => return Err(Refusal::ExpiredRefreshToken),
+        Some(FaultKind::ConsentRequired) => {
+            return Err(Refusal::MissingConsent(tenant.client_id().to_owned()));
+        }
+        Some(FaultKind::AccessDenied) => return Err(Refusal::BlockedByPolicy),
+        Some(FaultKind::Unavailable) => return Err(Refusal::Transient),
+    }
+    let grant = grant(tenant, endpoint, refresh_token, &scope, permission)?;
+    Ok(match fault {
+        Some(_) => Outcome::Late(grant),
+        None => Outcome::Granted(grant),
+    })
+}
+
+fn grant(
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+    refresh_token: &SecretString,
+    scope: &Scope,
+    permission: &str,
+) -> Result<Grant, Refusal> {
     let (person, newer) = tenant.redeem(refresh_token, scope.offline_access)?;
     let id_token = if scope.openid {
         Some(tokens::id_token(
@@ -91,12 +131,25 @@ fn exchange(
         None
     };
     Ok(Grant {
-        access_token: tokens::access_token(tenant, &person, &scope, permission)?,
+        access_token: tokens::access_token(tenant, &person, scope, permission)?,
         refresh_token: newer,
         id_token,
         scope: scope.granted(permission),
         expires_in: tenant.token_lifetime(),
     })
+}
+
+/// Entra's own reply, which is no OAuth error.
+fn throttled() -> Response {
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        [
+            (header::CACHE_CONTROL, "no-store"),
+            (header::RETRY_AFTER, THROTTLED_FOR),
+        ],
+        "Too Many Requests",
+    )
+        .into_response()
 }
 
 fn check_client(tenant: &Tenant, request: &TokenRequest) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod blob;
 mod graph;
+mod vault;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::tenant::Tenant;
 use crate::tokens::{self, AccessClaims, BadToken};
 
 pub(crate) fn routes() -> Router<Arc<Tenant>> {
-    graph::routes().merge(blob::routes())
+    graph::routes().merge(blob::routes()).merge(vault::routes())
 }
 
 /// The claims of the request's bearer token, if it is good for `resource` (given without a slash).

@@ -9,11 +9,13 @@
 )]
 
 mod discovery;
+mod faults;
 mod resources;
 mod secrets;
 mod server;
 mod token_errors;
 mod token_success;
+mod vault;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
