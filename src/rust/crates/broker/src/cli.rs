@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use entra_emulator::{Fault, FaultKind};
 use entrar_client::env::Env;
+use entrar_client::resource::Resource;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::demo;
@@ -32,11 +35,13 @@ enum Command {
 /// Run a command as if it ran in Posit Workbench, without a tenant or a network
 ///
 /// Starts a made-up tenant and a broker on this machine, signs in a made-up person, and runs COMMAND in a session of
-/// theirs, which lasts for 24 hours. Tokens from it are worth something only to the tenant's own two resources, whose
+/// theirs, which lasts for 24 hours. Tokens from it are worth something only to the tenant's own three resources, whose
 /// addresses COMMAND finds in its environment:
 ///
 ///   $ENTRAR_DEMO_GRAPH/v1.0/me     Microsoft Graph: the person
 ///   $ENTRAR_DEMO_BLOB?comp=list    Azure Storage: the containers of an account
+///   $ENTRAR_DEMO_VAULT/secrets?api-version=7.4
+///                                  Azure Key Vault: its secrets
 ///
 /// git asks git-credential-pwb for credentials of Azure DevOps, which is not emulated.
 ///
@@ -56,8 +61,22 @@ struct Demo {
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     token_lifetime: u32,
+    /// What the tenant does in the place of granting tokens, for one resource or for all; may be given several times. KIND
+    /// is sign_in_required, consent_required, access_denied, throttled, unavailable or slow (a token after ten seconds)
+    #[arg(long = "fault", value_name = "[RESOURCE=]KIND", value_parser = fault)]
+    faults: Vec<Fault>,
+    /// Instead of running a command, write the session's variables to FILE, and end when standard input does
+    ///
+    /// A line of FILE is NAME=VALUE; a variable without a value is to be unset. FILE holds a secret: put it into a directory
+    /// that nobody else enters. It is removed at the end
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    environment: Option<PathBuf>,
     /// The command to run, with its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    #[arg(
+        required_unless_present = "environment",
+        last = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 }
 
@@ -94,7 +113,11 @@ pub fn run() -> ExitCode {
     let options = demo::Options {
         listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
         token_lifetime: demo.token_lifetime,
-        command: demo.command,
+        faults: demo.faults,
+        audience: match demo.environment {
+            Some(file) => demo::Audience::Reader(file),
+            None => demo::Audience::Command(demo.command),
+        },
     };
     match demo::run(env, options) {
         Ok(code) => ExitCode::from(code),
@@ -127,6 +150,21 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A resource may hold an equals sign, the name of a fault does not.
+fn fault(text: &str) -> Result<Fault, String> {
+    let (resource, kind) = match text.rsplit_once('=') {
+        Some((resource, kind)) => (Some(resource), kind),
+        None => (None, text),
+    };
+    let kind: FaultKind = kind.parse().map_err(|error| format!("{error}"))?;
+    let resource = resource
+        .map(Resource::from_caller)
+        .transpose()
+        .map_err(|error| error.message().to_owned())?;
+    let resource = resource.map(|resource| resource.as_str().to_owned());
+    Ok(Fault { kind, resource })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +188,25 @@ mod tests {
         }
         for text in ["", "8787", "127.0.0.1", "example.com:80"] {
             assert!(loopback(text).unwrap_err().contains("such as"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_for_one_resource_or_for_all() {
+        let parsed = |text| fault(text).map(|fault| (fault.kind, fault.resource));
+        assert_eq!(parsed("slow"), Ok((FaultKind::Slow, None)));
+        for (text, resource) in [
+            ("graph=throttled", "https://graph.microsoft.com"),
+            ("https://a.example/?b=c=throttled", "https://a.example/?b=c"),
+        ] {
+            let expected = (FaultKind::Throttled, Some(resource.to_owned()));
+            assert_eq!(parsed(text), Ok(expected), "{text}");
+        }
+        for text in ["", "fast", "graph=", "graph=fast", "throttled=graph"] {
+            assert!(parsed(text).unwrap_err().contains("none of"), "{text}");
+        }
+        for text in ["=slow", "a b=slow"] {
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 

@@ -1,15 +1,16 @@
-//! `entrar demo`: a made-up tenant, a broker in front of it, and a command in a session of a made-up person.
+//! `entrar demo`: a made-up tenant, a broker in front of it, and a session of a made-up person, for a command or for the
+//! process that started this one.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use entra_emulator::{BLOB_ACCOUNT, Emulator, Person, Tenant};
+use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
 use entrar_client::env::Env;
 use entrar_client::session::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
 use secrecy::{ExposeSecret, SecretString};
@@ -25,6 +26,7 @@ use crate::entra::{DEADLINE, Entra, Registration};
 use crate::exchange::Exchanges;
 use crate::rpc::{Broker, app};
 use crate::session::CookieKey;
+use crate::variables::{Variables, write_private};
 
 /// How long the session lasts, in seconds: 24 hours.
 const SESSION_LIFETIME: i64 = 24 * 60 * 60;
@@ -47,8 +49,19 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// How long access tokens live, in seconds.
     pub(crate) token_lifetime: u32,
-    /// The command to run, and its arguments.
-    pub(crate) command: Vec<OsString>,
+    /// What is wrong with the tenant.
+    pub(crate) faults: Vec<Fault>,
+    /// Who is in the session.
+    pub(crate) audience: Audience,
+}
+
+/// Who is in the session.
+pub(crate) enum Audience {
+    /// This command, with its arguments: the demonstration lasts as long as it runs.
+    Command(Vec<OsString>),
+    /// Whoever reads the session's variables from this file. The demonstration lasts until standard input ends, so that
+    /// the process at its other end need not do anything for that but end itself, or until there is a signal.
+    Reader(PathBuf),
 }
 
 /// Why there is no demonstration.
@@ -66,6 +79,8 @@ pub(crate) enum Error {
     Randomness(#[from] getrandom::Error),
     #[error("the session's directory cannot be set up in {dir}: {0}", dir = .1.display())]
     RuntimeDirectory(io::Error, PathBuf),
+    #[error("the variables cannot be written to {file}: {0}", file = .1.display())]
+    Environment(io::Error, PathBuf),
     #[error("{}: command not found", .0.display())]
     NotFound(OsString),
     #[error("{command}: cannot be run: {why}", command = .0.display(), why = reason(.1))]
@@ -93,7 +108,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Runs the command in its session; the result is its exit code. Nothing is left behind, unless this process is killed
+/// Keeps up the session as long as its audience wants; the result is the exit code. Nothing is left behind, unless this process is killed
 /// (`SIGKILL`).
 pub(crate) fn run(env: Env, options: Options) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,6 +126,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     let person = Person::default();
     let tenant = Arc::new(Tenant::new(entra_emulator::Options {
         token_lifetime: options.token_lifetime,
+        faults: options.faults,
         ..entra_emulator::Options::default()
     })?);
     let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into())
@@ -130,21 +146,30 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         },
     );
 
-    let mut command = command(&options.command);
-    command
-        .env("POSIT_PRODUCT", "WORKBENCH")
-        .env(ADDRESS, address)
-        .env(RUNTIME_DIRECTORY, directory.path())
-        .env(COOKIE, cookie.expose_secret())
-        // It would be the version of a Workbench around this one.
-        .env_remove(VERSION);
-    add_resources(&mut command, &env, emulator.url());
+    let mut variables = Variables::default();
+    variables.set("POSIT_PRODUCT", "WORKBENCH");
+    variables.set(ADDRESS, address);
+    variables.set(
+        RUNTIME_DIRECTORY,
+        directory.path().to_string_lossy().as_ref(),
+    );
+    variables.set(COOKIE, cookie.expose_secret());
+    // It would be the version of a Workbench around this one.
+    variables.set(VERSION, "");
+    variables.set("ENTRAR_DEMO_PERSON", person.display_name());
+    add_resources(&mut variables, &env, emulator.url());
+    let words = match options.audience {
+        Audience::Command(words) => words,
+        Audience::Reader(file) => return serve_reader(file, variables, &mut signals).await,
+    };
+    let mut command = command(&words);
+    variables.give_to(&mut command);
     if let Ok(own) = std::env::current_exe() {
         add_git_helper(&mut command, &env, &own.with_file_name(GIT_HELPER));
     }
     let status = match command.spawn() {
         Ok(mut command) => signals.wait_for(&mut command).await?,
-        Err(error) => return Err(not_run(options.command, error)),
+        Err(error) => return Err(not_run(words, error)),
     };
     // No more requests are taken, the exchanges under way end, the last replies go out. Whoever does not
     // want to wait for that sends one more signal.
@@ -158,6 +183,38 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         () = signals.any() => {}
     }
     Ok(exit_code(status))
+}
+
+/// Keeps up the session until its reader is gone. Nobody is then left to wait for an exchange under way.
+async fn serve_reader(
+    file: PathBuf,
+    mut variables: Variables,
+    signals: &mut Signals,
+) -> Result<u8, Error> {
+    let input = end_of_input()?;
+    variables.set("ENTRAR_DEMO_PID", std::process::id().to_string());
+    let _file = variables
+        .write(file.clone())
+        .map_err(|error| Error::Environment(error, file))?;
+    tokio::select! {
+        _ = input => {}
+        () = signals.any() => {}
+    }
+    Ok(0)
+}
+
+/// Resolves when standard input has ended. A read from it cannot be given up, so a thread of its own does that, which ends
+/// with this process at the latest.
+fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new()
+        .name("end-of-input".to_owned())
+        .spawn(move || {
+            // What comes before the end is of no interest, and an error is an end too.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            let _ = ended.send(());
+        })?;
+    Ok(end)
 }
 
 /// A broker's exchanges with this tenant, with one person signed in.
@@ -190,16 +247,6 @@ fn runtime_directory(env: &Env, cookie: &SecretString) -> Result<TempDir, Error>
     Ok(directory)
 }
 
-fn write_private(path: &Path, secret: &SecretString) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)?
-        .write_all(secret.expose_secret().as_bytes())
-}
-
 fn command(words: &[OsString]) -> Command {
     // clap lets no empty command through; an empty name is not found.
     let mut command = Command::new(words.first().unwrap_or(&OsString::new()));
@@ -208,12 +255,12 @@ fn command(words: &[OsString]) -> Command {
 }
 
 /// Where the tenant's resources are, and that no proxy stands before them.
-fn add_resources(command: &mut Command, env: &Env, url: &str) {
-    command
-        .env("ENTRAR_DEMO_GRAPH", url)
-        .env("ENTRAR_DEMO_BLOB", format!("{url}/{BLOB_ACCOUNT}"));
+fn add_resources(variables: &mut Variables, env: &Env, url: &str) {
+    variables.set("ENTRAR_DEMO_GRAPH", url);
+    variables.set("ENTRAR_DEMO_BLOB", format!("{url}/{BLOB_ACCOUNT}"));
+    variables.set("ENTRAR_DEMO_VAULT", url);
     for name in NO_PROXY {
-        command.env(name, no_proxy(env));
+        variables.set(name, no_proxy(env));
     }
 }
 

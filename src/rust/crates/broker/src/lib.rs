@@ -13,3 +13,4 @@ pub mod entra;
 pub mod exchange;
 pub mod rpc;
 pub mod session;
+mod variables;

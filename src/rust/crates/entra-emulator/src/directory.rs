@@ -22,7 +22,8 @@ pub struct Person {
 }
 
 impl Person {
-    pub(crate) fn display_name(&self) -> String {
+    /// The full name.
+    pub fn display_name(&self) -> String {
         format!("{} {}", self.given_name, self.surname)
     }
 }

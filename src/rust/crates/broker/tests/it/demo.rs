@@ -1,5 +1,6 @@
 //! `entrar demo`, as a process.
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -83,6 +84,8 @@ $PWB_SESSION_RUNTIME_DIR
 $RS_SESSION_RPC_COOKIE
 $ENTRAR_DEMO_GRAPH
 $ENTRAR_DEMO_BLOB
+$ENTRAR_DEMO_VAULT
+$ENTRAR_DEMO_PERSON
 ${RSTUDIO_VERSION-unset}
 $no_proxy";
     let script = format!("echo \"{variables}\"; cat \"$PWB_SESSION_RUNTIME_DIR/rpc_cookie\"");
@@ -97,6 +100,8 @@ $no_proxy";
         cookie,
         graph,
         blob,
+        vault,
+        person,
         version,
         no_proxy,
         file,
@@ -117,6 +122,7 @@ $no_proxy";
         "{graph}"
     );
     assert_eq!(blob, format!("{graph}/demostorage"));
+    assert_eq!((vault, person), (graph, "Ada Example"));
     assert_eq!(version, "unset");
     assert!(no_proxy.ends_with("127.0.0.1,::1,localhost"), "{no_proxy}");
 }
@@ -201,6 +207,83 @@ async fn the_session_gets_tokens_that_its_resources_accept() {
 
     drop(child.stdin.take());
     timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+}
+
+/// A demonstration whose reader is this test, and the file with its variables.
+async fn read_by_this_test(demo: &mut Demo) -> (Child, PathBuf) {
+    let file = demo.runtime.path().join("session");
+    demo.options.push("--environment".to_owned());
+    demo.options.push(file.to_str().unwrap().to_owned());
+    let mut command = demo.command(&[]);
+    let child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let written = async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONGEST, written).await.unwrap();
+    (child, file)
+}
+
+#[tokio::test]
+async fn the_variables_go_to_a_file_that_only_its_owner_reads() {
+    let mut demo = Demo::new(&[]);
+    let (mut child, file) = read_by_this_test(&mut demo).await;
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let variables: HashMap<&str, &str> = text
+        .lines()
+        .map(|line| line.split_once('=').unwrap())
+        .collect();
+    assert_eq!(variables["POSIT_PRODUCT"], "WORKBENCH");
+    assert_eq!(variables["RSTUDIO_VERSION"], "");
+    assert_eq!(
+        variables["ENTRAR_DEMO_PID"],
+        child.id().unwrap().to_string()
+    );
+    let directory = Path::new(variables["PWB_SESSION_RUNTIME_DIR"]);
+    let cookie = std::fs::read_to_string(directory.join("rpc_cookie")).unwrap();
+    assert!(cookie == variables["RS_SESSION_RPC_COOKIE"]);
+    let server = variables["RS_SERVER_ADDRESS"]
+        .strip_prefix("http://")
+        .unwrap();
+    assert!(std::net::TcpStream::connect(server).is_ok());
+
+    drop(child.stdin.take());
+    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_session_in_a_file_too() {
+    let mut demo = Demo::new(&[]);
+    let (mut child, _) = read_by_this_test(&mut demo).await;
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_named() {
+    let output = Demo::new(&["--environment", "/no/such/directory/session"])
+        .run(&[])
+        .await;
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "entrar: the variables cannot be written to /no/such/directory/session: ";
+    assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn a_session_is_in_a_file_or_for_a_command() {
+    for (options, words) in [(&["--environment", "file"][..], &["true"][..]), (&[], &[])] {
+        let output = Demo::new(options).run(words).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("Usage:"));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,65 @@
+//! The environment variables that make a session: given to a command, or written to a file for another process.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::process::Command;
+
+/// Names and values; an empty value means that the variable is to be unset. One of them is the cookie.
+#[derive(Default)]
+pub(crate) struct Variables(Vec<(&'static str, SecretString)>);
+
+impl Variables {
+    /// Adds one.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<SecretString>) {
+        self.0.push((name, value.into()));
+    }
+
+    /// Puts them into the environment of a command that is about to run.
+    pub(crate) fn give_to(&self, command: &mut Command) {
+        for (name, value) in &self.0 {
+            match value.expose_secret() {
+                "" => command.env_remove(name),
+                value => command.env(name, value),
+            };
+        }
+    }
+
+    /// Writes them to a file that only its owner reads, a line `NAME=VALUE` each. There is no moment at which the file is
+    /// there and not whole.
+    pub(crate) fn write(&self, path: PathBuf) -> io::Result<Written> {
+        let lines = self.0.iter();
+        let lines: String = lines
+            .map(|(name, value)| format!("{name}={}\n", value.expose_secret()))
+            .collect();
+        let mut unfinished = path.clone().into_os_string();
+        unfinished.push(".unfinished");
+        let unfinished = Written(unfinished.into());
+        write_private(&unfinished.0, &lines.into())?;
+        fs::rename(&unfinished.0, &path)?;
+        Ok(Written(path))
+    }
+}
+
+/// A file that is removed when this is dropped.
+pub(crate) struct Written(PathBuf);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // Whoever it was for may have removed it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Writes a new file that only its owner reads.
+pub(crate) fn write_private(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)?
+        .write_all(secret.expose_secret().as_bytes())
+}
