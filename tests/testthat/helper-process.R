@@ -1,4 +1,4 @@
-# What a process holds.
+# What a process holds, and what ends it.
 
 # Kilobytes in memory, files open, threads running.
 resources <- function() {
@@ -8,4 +8,12 @@ resources <- function() {
     as.numeric(gsub("[^0-9]", "", grep(paste0("^", name, ":"), status, value = TRUE)))
   }
   c(memory = number("VmRSS"), files = length(dir("/proc/self/fd")), threads = number("Threads"))
+}
+
+# Sends this process a SIGINT after `seconds`, and returns the file that says when.
+interrupt_after <- function(seconds) {
+  when <- tempfile("interrupt-")
+  command <- sprintf("sleep %s; date +%%s.%%N > %s; kill -INT %d", seconds, when, Sys.getpid())
+  system2("sh", c("-c", shQuote(command)), wait = FALSE)
+  when
 }

@@ -2,14 +2,6 @@
 
 hanging <- function() wire_address(list(list("wait", 30)))
 
-# Sends this process a SIGINT after `seconds`, and returns the file that says when.
-interrupt_after <- function(seconds) {
-  when <- tempfile("interrupt-")
-  command <- sprintf("sleep %s; date +%%s.%%N > %s; kill -INT %d", seconds, when, Sys.getpid())
-  system2("sh", c("-c", shQuote(command)), wait = FALSE)
-  when
-}
-
 test_that("an interrupt ends a hanging call within 200 ms, and the next call works", {
   delays <- vapply(
     c(0.3, 0.5, 0.7),

@@ -1,0 +1,193 @@
+# For the tests of packages that build on this one: a tenant, a server and a person, as long as a
+# piece of code runs.
+
+#' Test against an emulated Azure
+#'
+#' For the tests of a package that gets its tokens from this one. `local_emulated_azure()` starts a
+#' made-up tenant and a server on this machine, signs in a made-up person, and makes this R process a
+#' session of theirs until the calling function or test ends; `with_emulated_azure()` until `code` has
+#' run. [getDelegatedAzureToken()], [azure_token()] and everything that uses them then work as in Posit
+#' Workbench, without a network.
+#'
+#' The tokens are good for the tenant's own Microsoft Graph (`/v1.0/me`), Blob storage (`?comp=list`) and
+#' Key Vault (`/secrets`, with the secret `database-password`), which refuse bad and expired ones as the
+#' real services do. So let your package take the addresses of its services from somewhere that a test
+#' can set, such as an option.
+#'
+#' However the code ends, also by an error or an interrupt, the environment variables are then as they
+#' were, and the processes have ended. [azure_forget()] is called before and after. A start takes
+#' some tenths of a second.
+#'
+#' @section Environment variables:
+#' Set for the time: those that make a session (see [entrar-options]), `no_proxy`, and
+#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB`, `ENTRAR_DEMO_VAULT`, `ENTRAR_DEMO_PERSON` with what
+#' `local_emulated_azure()` returns, and `ENTRAR_DEMO_PID`, the server's process. Processes that the code
+#' starts inherit them, and are in the session too.
+#'
+#' @section Faults:
+#' With one of these, tokens are asked for in vain:
+#'
+#' | fault | what comes of it |
+#' |---|---|
+#' | `"sign_in_required"` | `entrar_error_sign_in_required` (AADSTS700082) |
+#' | `"consent_required"` | `entrar_error_consent_required` (AADSTS65001) |
+#' | `"access_denied"` | `entrar_error_access_denied` (AADSTS53003), with `claims` |
+#' | `"throttled"` | `entrar_error_throttled`, `retry_after` a minute |
+#' | `"unavailable"` | `entrar_error_unavailable` (AADSTS90033), after a second of retries |
+#' | `"slow"` | a token after ten seconds; `entrar_error_timeout` where `options(entrar.timeout = 1)` is set. What else is asked meanwhile waits too |
+#'
+#' @param code What to run.
+#' @param token_lifetime How long tokens live, in whole seconds from 1 to 86400. They are renewed after half of
+#'   a short lifetime: with `2`, a test sees a renewal after a second.
+#' @param faults What the tenant does in the place of granting tokens: one of the names below. With names
+#'   of its own, a vector says it resource by resource: `c(graph = "consent_required", storage = "slow")`.
+#' @param env The environment whose end is awaited: that of a function or test that is running.
+#'
+#' @return `with_emulated_azure()`: what `code` returns. `local_emulated_azure()`: a list, invisibly, of
+#'   the addresses `graph`, `blob` and `vault`, without a slash at their end, and of the `person`'s name.
+#'
+#' @note Tried on Linux only, not on macOS and Windows.
+#'
+#' @examples
+#' with_emulated_azure(getDelegatedAzureToken("storage"))
+#'
+#' with_emulated_azure(
+#'   tryCatch(azure_token("graph"), entrar_error = function(e) e$kind),
+#'   faults = c(graph = "consent_required")
+#' )
+#'
+#' # A test file of a package that asks Graph and Key Vault:
+#' system.file("examples", "test-my-package.R", package = "entrar")
+#' @export
+with_emulated_azure <- function(code, token_lifetime = 3599, faults = character()) {
+  emulated <- new.env()
+  on.exit(end_emulated_azure(emulated))
+  start_emulated_azure(emulated, token_lifetime, faults)
+  force(code)
+}
+
+#' @rdname with_emulated_azure
+#' @export
+local_emulated_azure <- function(
+  token_lifetime = 3599,
+  faults = character(),
+  env = parent.frame()
+) {
+  if (identical(env, globalenv()) || !any(vapply(sys.frames(), identical, NA, env))) {
+    stop(
+      "`env` must be the environment of a function or test that is running. ",
+      "Elsewhere, use `with_emulated_azure()`."
+    )
+  }
+  emulated <- new.env()
+  # Before anything starts: an interrupt may come at any moment. What was asked for last ends first.
+  end <- bquote(.(end_emulated_azure)(.(emulated)))
+  do.call(on.exit, list(end, add = TRUE, after = FALSE), envir = env)
+  start_emulated_azure(emulated, token_lifetime, faults)
+  variable <- function(name) emulated$variables[[paste0("ENTRAR_DEMO_", name)]]
+  invisible(list(
+    graph = variable("GRAPH"),
+    blob = variable("BLOB"),
+    vault = variable("VAULT"),
+    person = variable("PERSON")
+  ))
+}
+
+emulated_faults <- c(
+  "sign_in_required",
+  "consent_required",
+  "access_denied",
+  "throttled",
+  "unavailable",
+  "slow"
+)
+
+# Whatever has begun is noted in the environment `emulated` at once, so that it can be ended.
+start_emulated_azure <- function(emulated, token_lifetime, faults) {
+  arguments <- c(lifetime_arguments(token_lifetime), fault_arguments(faults))
+  emulated$directory <- tempfile("emulated-azure-")
+  dir.create(emulated$directory, mode = "0700")
+  file <- file.path(emulated$directory, "session")
+  command <- demo_command(c("demo", "--environment", file, arguments))
+  # The command ends when this pipe does: also if R crashes.
+  emulated$process <- pipe(command, "w")
+  emulated$variables <- wait_for_variables(file)
+  emulated$previous <- Sys.getenv(names(emulated$variables), unset = NA, names = TRUE)
+  azure_forget()
+  set_variables(emulated$variables)
+}
+
+end_emulated_azure <- function(emulated) {
+  if (!is.null(emulated$previous)) {
+    set_variables(emulated$previous)
+  }
+  azure_forget()
+  if (!is.null(emulated$process)) {
+    # To close the pipe is to wait for the process, which does not see that while another process that R
+    # has started meanwhile holds the pipe too: the signal ends it anyway.
+    if (!is.null(emulated$variables)) {
+      tools::pskill(as.integer(emulated$variables[["ENTRAR_DEMO_PID"]]))
+    }
+    close(emulated$process)
+  }
+  unlink(emulated$directory, recursive = TRUE)
+}
+
+# Ctrl-C at a terminal reaches all processes there, but when to end is for R to decide.
+demo_command <- function(arguments) {
+  windows <- .Platform$OS.type == "windows"
+  program <- system.file("bin", if (windows) "entrar.exe" else "entrar", package = "entrar")
+  if (!nzchar(program)) {
+    stop("The `entrar` command is not installed. Install the entrar package again.", call. = FALSE)
+  }
+  words <- shQuote(c(program, arguments), if (windows) "cmd" else "sh")
+  paste(c(if (!windows) "trap '' INT QUIT; exec", words), collapse = " ")
+}
+
+# The file is there only once it is whole, and everything serves.
+wait_for_variables <- function(file) {
+  deadline <- Sys.time() + 30
+  while (!file.exists(file)) {
+    if (Sys.time() > deadline) {
+      stop("The `entrar` command did not start. What it printed tells why.", call. = FALSE)
+    }
+    Sys.sleep(0.01)
+  }
+  lines <- enc2utf8(readLines(file, encoding = "UTF-8"))
+  variables <- stats::setNames(sub("^[^=]*=", "", lines), sub("=.*", "", lines))
+  # On Windows an empty variable could not be set.
+  variables[!nzchar(variables)] <- NA
+  variables
+}
+
+# `NA` unsets.
+set_variables <- function(variables) {
+  unset <- is.na(variables)
+  Sys.unsetenv(names(variables)[unset])
+  do.call(Sys.setenv, as.list(variables[!unset]))
+}
+
+lifetime_arguments <- function(seconds) {
+  good <- is.numeric(seconds) && length(seconds) == 1 && seconds %in% 1:86400
+  if (!good) {
+    stop("`token_lifetime` must be one whole number of seconds from 1 to 86400.", call. = FALSE)
+  }
+  c("--token-lifetime", format(seconds, scientific = FALSE))
+}
+
+fault_arguments <- function(faults) {
+  if (!all(faults %in% emulated_faults)) {
+    stop("`faults` must be among ", toString(emulated_faults), ".", call. = FALSE)
+  }
+  names <- if (is.null(names(faults))) rep("", length(faults)) else names(faults)
+  of <- vapply(names, resource_prefix, "")
+  if (anyDuplicated(of)) {
+    stop("`faults` must have at most one for each resource.", call. = FALSE)
+  }
+  as.vector(rbind(rep("--fault", length(faults)), paste0(of, faults)))
+}
+
+# A fault without a name is for all resources.
+resource_prefix <- function(name) {
+  if (nzchar(name)) paste0(check_resource(name, NULL), "=") else ""
+}
