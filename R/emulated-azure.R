@@ -164,7 +164,10 @@ wait_for_variables <- function(file) {
 set_variables <- function(variables) {
   unset <- is.na(variables)
   Sys.unsetenv(names(variables)[unset])
-  do.call(Sys.setenv, as.list(variables[!unset]))
+  # It takes no empty list.
+  if (!all(unset)) {
+    do.call(Sys.setenv, as.list(variables[!unset]))
+  }
 }
 
 lifetime_arguments <- function(seconds) {

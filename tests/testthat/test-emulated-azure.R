@@ -50,7 +50,8 @@ test_that("the code is in a session whose tokens its services accept", {
 })
 
 test_that("it gives what the code gives, and leaves nothing", {
-  local_session(NA)
+  # Nothing of what it sets is set before.
+  local_session(NA, NA)
   before <- Sys.getenv()
   kept <- with_emulated_azure({
     azure_token("graph")
