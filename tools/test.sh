@@ -122,6 +122,8 @@ documentation() {
 examples() {
   local dir=.lib/entrar/examples example
   for example in "$dir"/*.R; do
+    # The test file of another package, which the package's own tests run.
+    case $example in */test-*) continue ;; esac
     printf '\n# %s\n' "$example"
     isolated .lib/entrar/bin/entrar demo -- Rscript --vanilla "$example" || return
   done

@@ -30,8 +30,15 @@ impl Demo {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrar"));
+        self.command_by(&["env"], words)
+    }
+
+    /// The same, where `launcher` runs the command line that follows it.
+    fn command_by(&self, launcher: &[&str], words: &[&str]) -> Command {
+        let mut command = Command::new(launcher[0]);
         command
+            .args(&launcher[1..])
+            .arg(env!("CARGO_BIN_EXE_entrar"))
             .arg("demo")
             .args(&self.options)
             .arg("--")
@@ -345,8 +352,23 @@ async fn only_the_owner_gets_at_the_cookie() {
 const TRAPS: &str = "for s in INT TERM HUP USR1; do trap \"echo got $s; exit 9\" $s; done; \
                      echo ready; while :; do sleep 0.02; done";
 
+/// Whoever runs the tests may have them ignore signals, as a shell does with what it runs by `&`.
+const ALL_SIGNALS: [&str; 3] = [
+    "python3",
+    "-c",
+    "import os, signal, sys
+for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(kind, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])",
+];
+
 async fn signalled(demo: &Demo, script: &str, signal: Signal) -> (Option<i32>, String) {
-    let mut child: Child = demo.command(&["sh", "-c", script]).spawn().unwrap();
+    let command = demo.command_by(&ALL_SIGNALS, &["sh", "-c", script]);
+    signalled_by(command, signal).await
+}
+
+async fn signalled_by(mut command: Command, signal: Signal) -> (Option<i32>, String) {
+    let mut child: Child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
     timeout(LONGEST, output.read_line(&mut text))
@@ -383,27 +405,10 @@ async fn signals_go_on_to_the_command_and_nothing_is_left_behind() {
 #[tokio::test]
 async fn a_signal_that_was_to_be_ignored_stays_ignored() {
     let demo = Demo::new(&[]);
-    let inner = demo.command(&["sh", "-c", "echo ready; sleep 0.5; echo done"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
-    command
-        .arg(inner.as_std().get_program())
-        .args(inner.as_std().get_args());
-    for (name, value) in inner.as_std().get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut text = String::new();
-    timeout(LONGEST, output.read_line(&mut text))
-        .await
-        .unwrap()
-        .unwrap();
-    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
-    let status = timeout(LONGEST, child.wait()).await.unwrap().unwrap();
-    output.read_to_string(&mut text).await.unwrap();
-    assert_eq!((status.code(), text.as_str()), (Some(0), "ready\ndone\n"));
+    let deaf = ["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    let command = demo.command_by(&deaf, &["sh", "-c", "echo ready; sleep 0.5; echo done"]);
+    let outcome = signalled_by(command, Signal::HUP).await;
+    assert_eq!(outcome, (Some(0), "ready\ndone\n".to_owned()));
 }
 
 /// Asks again and again on one connection, until it is closed or ten seconds are over.
