@@ -71,6 +71,7 @@ pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<Strin
     };
     let helper = helper_value(&std::env::current_exe().map_err(Error::NoPath)?);
     // Links are followed, as git does: many keep their configuration elsewhere.
+    let is_link = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_symlink());
     let file = fs::canonicalize(&file).unwrap_or(file);
     let shown = file.display().to_string();
     // A device would be replaced, a pipe would keep us waiting for ever.
@@ -96,7 +97,13 @@ pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<Strin
     }
     if !dry_run {
         let new = parts.with(&ours);
-        write(&file, &new).map_err(|error| Error::Io(shown.clone(), error))?;
+        // An empty file may be one that we made; what a link leads to is not ours.
+        let changed = if new.is_empty() && !is_link {
+            fs::remove_file(&file)
+        } else {
+            write(&file, &new)
+        };
+        changed.map_err(|error| Error::Io(shown.clone(), error))?;
     }
     Ok(format!(
         "{shown}\n{}{}",
@@ -161,11 +168,17 @@ fn block(helper: &str) -> String {
     let mut text = format!("{BEGIN}\n");
     for url in URLS {
         text.push_str(&format!(
-            "[credential \"{url}\"]\n\thelper =\n\thelper = {}\n\tuseHttpPath = true\n",
+            "{}\n\thelper =\n\thelper = {}\n\tuseHttpPath = true\n",
+            header(url),
             quoted(helper)
         ));
     }
     text + END + "\n"
+}
+
+/// The first line of the section for a URL.
+fn header(url: &str) -> String {
+    format!("[credential \"{url}\"]")
 }
 
 /// A value as a configuration file has it.
@@ -235,27 +248,40 @@ impl Parts {
 /// section of its name, which may be ours.
 fn foreign(ours: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
-    let mut section: &[u8] = b"";
+    // In a section of ours its first line, until it is kept for what stands below it.
+    let mut header_of_ours: Option<&[u8]> = Some(b"");
     for line in ours.split_inclusive(|byte| *byte == b'\n') {
-        let bare = line.trim_ascii();
-        if bare.starts_with(b"[") {
-            section = line;
-        } else if !is_ours(&String::from_utf8_lossy(bare)) {
-            kept.extend_from_slice(section);
-            kept.extend_from_slice(line);
-            section = b"";
+        let text = String::from_utf8_lossy(line);
+        let bare = text.trim();
+        if URLS.iter().any(|url| bare == header(url)) {
+            header_of_ours = Some(line);
+            continue;
+        }
+        if bare.starts_with('[') {
+            header_of_ours = None;
+        }
+        match header_of_ours {
+            _ if bare.starts_with(BEGINS) => {}
+            Some(_) if is_ours(bare) => {}
+            Some(header) => {
+                kept.extend_from_slice(header);
+                kept.extend_from_slice(line);
+                header_of_ours = Some(b"");
+            }
+            None => kept.extend_from_slice(line),
         }
     }
     kept
 }
 
+/// Whether a line of our sections is as we wrote it.
 fn is_ours(line: &str) -> bool {
     let (key, value) = line.split_once('=').unwrap_or((line, ""));
     let value = value.trim();
     match key.trim().to_ascii_lowercase().as_str() {
         "" | "usehttppath" => true,
         "helper" => value.is_empty() || value.contains("git-credential-pwb"),
-        _ => line.starts_with(BEGINS),
+        _ => false,
     }
 }
 
@@ -296,11 +322,8 @@ impl Drop for Lock {
     }
 }
 
-/// Replaces the file in one step, whoever reads it meanwhile; a file that would be empty is removed.
+/// Replaces the file in one step, whoever reads it meanwhile.
 fn write(file: &Path, text: &[u8]) -> io::Result<()> {
-    if text.is_empty() {
-        return fs::remove_file(file);
-    }
     let mut name: OsString = file.into();
     name.push(format!(".{}.new", std::process::id()));
     let new = PathBuf::from(name);
@@ -380,6 +403,23 @@ mod tests {
         assert_eq!(
             String::from_utf8(removed(text.as_bytes())).unwrap(),
             expected
+        );
+    }
+
+    #[test]
+    fn sections_that_somebody_else_wrote_into_it_stay_whole() {
+        let foreign = "[user] name = ada\n\temail = ada@example.com\n\n[credential \"https://example.com\"]\n\thelper =\n";
+        let ours = block("/h/git-credential-pwb");
+        let (first, last) = ours.split_at(ours.rfind("[credential").unwrap());
+        let text = format!("[a]\n{first}{foreign}{last}");
+        assert_eq!(
+            String::from_utf8(removed(text.as_bytes())).unwrap(),
+            format!("[a]\n{foreign}")
+        );
+        let text = format!("{}{foreign}{END}\n", ours.trim_end().trim_end_matches(END));
+        assert_eq!(
+            String::from_utf8(removed(text.as_bytes())).unwrap(),
+            foreign
         );
     }
 

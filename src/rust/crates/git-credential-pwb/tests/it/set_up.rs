@@ -148,6 +148,11 @@ fn a_link_is_followed_and_permissions_stay() {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(settings(&session), ours());
+        // What it leads to stays, also when nothing is left in it.
+        std::fs::write(&file, "").unwrap();
+        session.run(&["configure"], b"");
+        session.run(&["unconfigure"], b"");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
     }
 }
 
