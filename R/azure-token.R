@@ -21,7 +21,9 @@
 #'
 #' `azure_headers()` is the same token as HTTP headers, for clients that take a named list of them or
 #' a function returning one: `ellmer::chat_azure_openai(credentials = function() azure_headers("openai"))`,
-#' `curl::handle_setheaders(handle, .list = azure_headers("storage"))`. It prints without the secret.
+#' `curl::handle_setheaders(handle, .list = azure_headers("storage"))`. It prints without the secret. Before
+#' its version 5.2.1, curl sends such headers to whatever host it is redirected to: make the handle by
+#' `curl::new_handle(unrestricted_auth = FALSE)`.
 #'
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
 #' @param refresh `TRUE` to renew the token though the old one would do, for example after a resource

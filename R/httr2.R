@@ -3,15 +3,19 @@
 #' Authenticate an httr2 request with a delegated token
 #'
 #' The token is looked up with [azure_token()] when the request is performed, not when it is made, so
-#' a request can be kept and performed again hours later. Printing the request shows no token, nor does
-#' `httr2::req_dry_run()`. Saving it writes none, except after it was performed with httr2 1.1, which
-#' keeps the headers that were sent.
+#' a request can be kept, or saved, and performed again hours later. When a server refuses the token with status
+#' 401 and a challenge for a bearer token, the token is renewed and the request made once more. A redirect to
+#' another host does not take the token there.
 #'
-#' When a server refuses the token with status 401 and a challenge for a bearer token, the token is
-#' renewed and the request made once more. Two things need httr2 1.2.2 or newer: that the token is
-#' looked up again at each attempt of `httr2::req_retry()`, and that it is renewed though the challenge
-#' does not say `error="invalid_token"`, as Azure Storage's and Microsoft Graph's do not.
-#' The second is itself a retry: a `req_retry()` of your own replaces it.
+#' @section What depends on httr2's version:
+#' * From 1.2.2, the token is looked up again at each attempt of `httr2::req_retry()`; before, once.
+#' * From 1.2.2, the token is renewed whatever the challenge says; before, only if it says
+#'   `error="invalid_token"`, which Azure Storage's and Microsoft Graph's do not. This takes one retry: a
+#'   `req_retry()` of your own replaces it, and in `httr2::req_perform_parallel()` status 429 and 503 are retried
+#'   only with one of your own.
+#' * From 1.2.0, nothing that httr2 keeps or prints shows the token, but for `req_verbose(info = TRUE)` over HTTP/2.
+#'   Before, neither save nor share responses, errors, `last_request()`, the value of `req_dry_run()` or
+#'   the files of `req_cache()` of such a request: they can hold the token.
 #'
 #' @param req A request of httr2.
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
@@ -36,29 +40,49 @@ req_auth_azure <- function(req, resource) {
     stop("`req_auth_azure()` needs the httr2 package. Install it with install.packages(\"httr2\").")
   }
   tokens <- token_source(resource)
-  # Replaced when the request is signed. Until then it has httr2 redact the header, in a dry run too.
-  req <- httr2::req_auth_bearer_token(req, "looked-up-when-performed")
   req <- httr2::req_oauth(req, tokens$flow, list(), tokens$cache)
-  has_retries <- any(startsWith(names(req$policies), "retry_"))
-  if (signs_each_attempt() && !has_retries) {
-    at_once <- function(resp) 0
-    req <- httr2::req_retry(req, max_tries = 2, is_transient = tokens$is_refused, after = at_once)
+  # Before 5.2.1, curl would send the token to whatever host it is redirected to.
+  req <- httr2::req_options(req, unrestricted_auth = FALSE)
+  if (signs_each_attempt()) {
+    # Replaced when the request is signed. Without it a dry run shows the token.
+    req <- httr2::req_auth_bearer_token(req, "looked-up-when-performed")
+    if (!has_own_retries(req)) {
+      req <- httr2::req_retry(req, max_tries = 2, is_transient = tokens$is_refused, after = at_once)
+    }
   }
   req
 }
 
-# Older versions would send the refused token again.
+# Older versions of httr2 would send the refused token again.
 signs_each_attempt <- function() utils::packageVersion("httr2") >= "1.2.2"
+
+has_own_retries <- function(req) {
+  any(startsWith(names(req$policies), "retry_")) &&
+    !inherits(req$policies$retry_is_transient, "entrar_is_refused")
+}
+
+# Not made where the request is at hand, which it would keep.
+at_once <- function(resp) 0
 
 # What httr2 is given: a cache, which it asks first and which is that of `azure_token()`, and a flow, which
 # renews. When the token was refused, older versions call the flow, and newer ones clear the cache and call the
-# flow if it then has nothing. Tokens are told apart by when they were asked for: no secret is kept here.
+# flow if it then has nothing.
 token_source <- function(resource) {
   call <- call("azure_token", resource)
+  # Tokens are told apart by when they were asked for: no secret is kept here.
   used <- refused <- renewed <- NA
+  # The URLs that are being asked once more.
+  retried <- character()
+
   hand_out <- function(token) {
     used <<- attr(token, "sent")
     httr2::oauth_token(token$access_token)
+  }
+  # One request's token may have been renewed since for another one: then that one is tried first.
+  refuse <- function() {
+    if (!identical(used, renewed) || as.numeric(Sys.time()) - renewed > 60) {
+      refused <<- used
+    }
   }
   cache <- list(
     get = function() {
@@ -66,25 +90,37 @@ token_source <- function(resource) {
       if (!identical(attr(token, "sent"), refused)) hand_out(token)
     },
     set = function(token) NULL,
-    clear = function() refused <<- used
+    clear = refuse
   )
   flow <- function() {
+    refused <<- NA
     token <- fresh_token(resource, insist = TRUE, call)
     renewed <<- attr(token, "sent")
     hand_out(token)
   }
-  # The challenges that httr2 does not take for a refused token. A token that was renewed is not renewed again:
-  # `httr2::req_perform_parallel()` would go on for ever.
+  # `httr2::req_perform_parallel()` does not count the attempts, so each URL has one.
   is_refused <- function(resp) {
-    challenges <- unlist(httr2::resp_headers(resp, "^www-authenticate$"))
-    unseen <- httr2::resp_status(resp) == 401 &&
-      !identical(used, renewed) &&
-      any(grepl("\\bBearer\\b", challenges, ignore.case = TRUE)) &&
-      !any(grepl("error=\"invalid_token\"", challenges, fixed = TRUE))
-    if (unseen) {
-      refused <<- used
+    url <- httr2::resp_request(resp)$url
+    is_second <- url %in% retried
+    retried <<- setdiff(retried, url)
+    if (httr2::resp_status(resp) != 401) {
+      renewed <<- NA
+      return(FALSE)
     }
-    unseen
+    if (is_second || !is_bearer_challenge(resp)) {
+      return(FALSE)
+    }
+    retried <<- c(retried, url)
+    refuse()
+    TRUE
   }
-  list(flow = flow, cache = cache, is_refused = is_refused)
+  list(flow = flow, cache = cache, is_refused = structure(is_refused, class = "entrar_is_refused"))
+}
+
+# Whether a bearer token is asked for, in words that httr2 does not take for a refused token. It reads the first
+# header only.
+is_bearer_challenge <- function(resp) {
+  challenges <- unlist(httr2::resp_headers(resp, "^www-authenticate$"))
+  any(grepl("(^|,)\\s*Bearer\\b", challenges, ignore.case = TRUE)) &&
+    !any(grepl("error=\"invalid_token\"", challenges[1], fixed = TRUE))
 }

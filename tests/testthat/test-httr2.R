@@ -5,10 +5,11 @@ challenge <- function(...) {
   list(reply(status = "401 Unauthorized", headers = paste("WWW-Authenticate:", c(...))))
 }
 refusal <- challenge("Bearer realm=\"x\", error=\"invalid_token\"")
-# As Azure Storage has it.
-bare_refusal <- challenge(
-  "Bearer authorization_uri=https://login.example/tenant resource_id=https://storage.azure.com"
-)
+# As Microsoft Graph refuses an expired token. Source: issue 24 of microsofthackathons/tdi on GitHub.
+bare_refusal <- challenge(paste0(
+  "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", ",
+  "client_id=\"00000003-0000-0000-c000-000000000000\""
+))
 unavailable <- list(reply(status = "503 Service Unavailable", headers = "Retry-After: 0"))
 
 # A server of tokens CANARY-1, CANARY-2, ... .
@@ -58,9 +59,24 @@ test_that("a token that is refused is renewed, whatever a challenge for it says"
   expect_true(httr2::resp_body_json(response)$ok)
   expect_true(identical(sent_tokens(resource), c("Bearer CANARY-1", "Bearer CANARY-2")))
 
-  resource <- wire_address(challenge("Basic realm=\"x\"", "Bearer realm=\"x\""), answer())
+  # httr2 reads the first header only.
+  resource <- wire_address(
+    challenge("Basic realm=\"x\"", "Bearer error=\"invalid_token\""),
+    answer()
+  )
   httr2::request(resource) |> req_auth_azure("graph") |> httr2::req_perform()
   expect_true(identical(sent_tokens(resource), c("Bearer CANARY-2", "Bearer CANARY-3")))
+})
+
+test_that("each time that a request is performed, a refused token is renewed", {
+  skip_if_not_installed("httr2", "1.2.2")
+  local_tokens()
+  resource <- wire_address(bare_refusal, answer(), bare_refusal, answer())
+  # The resource that is asked for last counts.
+  request <- httr2::request(resource) |> req_auth_azure("storage") |> req_auth_azure("graph")
+  httr2::req_perform(request)
+  httr2::req_perform(request)
+  expect_true(identical(sent_tokens(resource), paste0("Bearer CANARY-", c(1, 2, 2, 3))))
 })
 
 test_that("a renewed token that is refused as well is the end, also for requests in parallel", {
@@ -72,27 +88,35 @@ test_that("a renewed token that is refused as well is the end, also for requests
   expect_length(requests_at(stubborn), 2)
   expect_length(requests_at(tokens), 2)
 
-  azure_forget()
-  stubborn <- wire_address(bare_refusal)
-  request <- httr2::request(stubborn) |> req_auth_azure("graph")
-  failures <- httr2::req_perform_parallel(
-    list(request, request),
-    on_error = "continue",
-    progress = FALSE
-  )
-  expect_s3_class(failures[[1]], "httr2_http_401")
-  expect_s3_class(failures[[2]], "httr2_http_401")
-  expect_lte(length(requests_at(stubborn)), 4)
-  expect_lte(length(requests_at(tokens)), 4)
+  # Not even one that the server hands out expired, so that each look-up renews it.
+  for (lifetime in c(3599, 0)) {
+    tokens <- local_tokens(expires_in = lifetime)
+    stubborn <- replicate(3, wire_address(bare_refusal))
+    base <- httr2::request(stubborn[[1]]) |> req_auth_azure("graph")
+    requests <- lapply(stubborn, function(url) httr2::req_url(base, url))
+    failures <- httr2::req_perform_parallel(requests, on_error = "continue", progress = FALSE)
+    expect_identical(
+      unique(lapply(failures, function(failure) class(failure)[[1]])),
+      list("httr2_http_401")
+    )
+    expect_identical(
+      vapply(stubborn, function(url) length(requests_at(url)), 0L),
+      rep(2L, 3),
+      ignore_attr = TRUE
+    )
+    if (lifetime > 0) {
+      expect_length(requests_at(tokens), 2)
+    }
+  }
 })
 
 test_that("requests in parallel share the token that the first refusal renewed", {
   skip_if_not_installed("httr2", "1.2.2")
   tokens <- local_tokens()
-  resources <- replicate(3, wire_address(bare_refusal, answer("{\"ok\":true}")))
-  requests <- lapply(resources, function(resource) {
-    httr2::request(resource) |> req_auth_azure("graph")
-  })
+  slow <- c(list(list("wait", 0.2)), bare_refusal)
+  resources <- replicate(8, wire_address(slow, answer("{\"ok\":true}")))
+  base <- httr2::request(resources[[1]]) |> req_auth_azure("graph")
+  requests <- lapply(resources, function(url) httr2::req_url(base, url))
   responses <- httr2::req_perform_parallel(requests, progress = FALSE)
   expect_true(all(vapply(responses, function(response) httr2::resp_body_json(response)$ok, NA)))
   expect_length(requests_at(tokens), 2)
@@ -130,7 +154,7 @@ test_that("nothing else is retried unless the request says so", {
   expect_length(requests_at(resource), 3)
 })
 
-test_that("a token that cannot be renewed is the error of the request", {
+test_that("a token that cannot be renewed is the error of that request alone", {
   skip_if_not_installed("httr2", "1.2.2")
   revoked <- list(reply("{\"result\":false,\"oauth2_error\":{\"error\":\"invalid_grant\"}}"))
   local_session(wire_address(list(token_reply()), revoked))
@@ -138,36 +162,75 @@ test_that("a token that cannot be renewed is the error of the request", {
   withr::defer(azure_forget())
   request <- httr2::request(wire_address(bare_refusal)) |> req_auth_azure("graph")
   expect_error(httr2::req_perform(request), class = "entrar_error_sign_in_required")
+  elsewhere <- httr2::req_url(request, wire_address(answer()))
+  expect_identical(httr2::resp_status(httr2::req_perform(elsewhere)), 200L)
 })
+
+test_that("a redirect takes the token to no other host", {
+  local_tokens()
+  other <- sub("127.0.0.1", "localhost", wire_address(answer()), fixed = TRUE)
+  same <- wire_address(answer())
+  redirect <- function(to) list(reply(status = "302 Found", headers = paste("Location:", to)))
+  httr2::request(wire_address(redirect(other))) |> req_auth_azure("graph") |> httr2::req_perform()
+  expect_false("authorization" %in% names(requests_at(other)[[1]]$headers))
+  httr2::request(wire_address(redirect(same))) |> req_auth_azure("graph") |> httr2::req_perform()
+  expect_true(identical(sent_tokens(same), "Bearer CANARY-1"))
+})
+
+# All that this prints, as output or as messages.
+printed <- function(code) {
+  messages <- testthat::capture_messages(output <- capture.output(code))
+  c(output, messages)
+}
 
 test_that("no way of showing the request shows the token", {
   local_tokens()
   request <- httr2::request(wire_address(answer())) |> req_auth_azure("graph")
-  before <- c(capture.output(print(request)), capture.output(str(request)))
+  before <- c(printed(print(request)), printed(str(request)))
   httr2::req_perform(request)
   shown <- c(
     before,
-    capture.output(print(request)),
-    capture.output(str(request)),
-    capture.output(print(httr2::last_request())),
-    capture.output(invisible(httr2::req_perform(httr2::req_verbose(request)))),
-    if (requireNamespace("httpuv", quietly = TRUE)) capture.output(httr2::req_dry_run(request))
+    printed(print(request)),
+    printed(str(request)),
+    printed(print(httr2::last_request())),
+    printed(httr2::req_perform(httr2::req_verbose(request))),
+    if (requireNamespace("httpuv", quietly = TRUE)) printed(httr2::req_dry_run(request))
   )
   # The request was shown, its token was not.
-  expect_true(any(grepl("Authorization: <REDACTED>", shown, ignore.case = TRUE)))
+  expect_true(any(grepl("Authorization: .?<REDACTED>", shown, ignore.case = TRUE)))
   expect_false(any(grepl(canary, gsub("http://[^ ]*", "", shown))))
 })
 
-test_that("a request that was saved holds no token and can be performed", {
-  local_tokens()
-  request <- httr2::request(wire_address(answer(), answer())) |> req_auth_azure("graph")
-  # In between, httr2 may keep the headers of a request that was performed.
-  version <- packageVersion("httr2")
-  if (version < "1.1.0" || version >= "1.2.0") {
-    httr2::req_perform(request)
+test_that("nothing that is kept of a request holds the token", {
+  skip_if_not_installed("httr2", "1.2.0")
+  # One that does not stand in this file, whose text an error may bring along.
+  secret <- paste0(canary, Sys.getpid())
+  local_session(wire_address(list(token_reply(access_token = secret))))
+  azure_forget()
+  withr::defer(azure_forget())
+  directory <- withr::local_tempdir()
+  request <- httr2::request(wire_address(answer())) |> req_auth_azure("graph")
+  response <- httr2::req_perform(httr2::req_cache(request, directory))
+  failing <- httr2::req_url(request, wire_address(list(reply(status = "404 Not Found"))))
+  error <- expect_error(httr2::req_perform(failing), class = "httr2_http_404")
+  expect_true(grepl(secret, azure_token("graph")))
+  kept <- list(request, response, error, httr2::last_request(), httr2::last_response())
+  if (requireNamespace("httpuv", quietly = TRUE)) {
+    kept <- c(kept, list(httr2::req_dry_run(request, quiet = TRUE)))
   }
-  saved <- serialize(request, NULL, ascii = TRUE)
-  expect_false(any(grepl(canary, rawToChar(saved))))
+  expect_false(any(grepl(secret, rawToChar(serialize(lapply(kept, unclass), NULL, ascii = TRUE)))))
+  expect_false(any(grepl(secret, printed(str(kept)))))
+  for (file in list.files(directory, full.names = TRUE)) {
+    expect_false(any(grepl(secret, rawToChar(serialize(readRDS(file), NULL, ascii = TRUE)))))
+  }
+})
+
+test_that("a request that was saved can be performed, and is no larger than it must be", {
+  local_tokens()
+  body <- strrep("x", 1e5)
+  plain <- httr2::request(wire_address(answer())) |> httr2::req_body_raw(body)
+  saved <- serialize(req_auth_azure(plain, "graph"), NULL)
+  expect_lt(length(saved), 1.5e5)
   expect_identical(httr2::resp_status(httr2::req_perform(unserialize(saved))), 200L)
 })
 
