@@ -13,8 +13,8 @@
 #' later, or in a repository, is not forgotten: [azure_git_sitrep()] tells, and calling `use_azure_git()`
 #' again (in that repository with `scope = "project"`) puts ours last.
 #'
-#' In an interactive session the change is shown first, and made if you agree. From a shell,
-#' `git-credential-pwb configure` and `unconfigure` do the same.
+#' In an interactive session the change is shown first, and made if you agree; elsewhere it is shown and made. From a
+#' shell, the file at `git_credential_path()` does the same, given `configure` or `unconfigure`.
 #'
 #' @param scope Whose configuration: `"user"` is your own (`git config --global`), `"project"` that of the
 #'   repository in the working directory.
@@ -37,7 +37,7 @@ use_azure_git <- function(scope = c("user", "project"), remove = FALSE) {
   words <- c(if (remove) "unconfigure" else "configure", if (scope == "project") "--project")
   change <- run_git_credential(c(words, "--dry-run"))
   if (!length(change)) {
-    message("git's configuration is so already.")
+    message("git is set up so already: nothing was changed.")
     return(invisible(FALSE))
   }
   message(paste(change, collapse = "\n"))
@@ -76,7 +76,7 @@ run_git_credential <- function(words) {
   as.character(output)
 }
 
-#' How git stands with Azure DevOps here
+#' Report on git's set-up for Azure DevOps
 #'
 #' Looks at everything that has to be right for `git clone https://dev.azure.com/...`: whether the helper is
 #' configured, whether another helper stands before or after it, whether a token would come, and whether
@@ -134,13 +134,21 @@ format.azure_git_sitrep <- function(x, ...) {
   lines <- c(
     git = if (is.na(x$git)) "not found" else x$git,
     helper = x$helper,
-    configured = if (x$configured) paste("yes, in", x$origin) else "no; use_azure_git() does it",
+    configured = if (x$configured) {
+      paste("yes, in", origin_in_words(x$origin))
+    } else {
+      "no; use_azure_git() does it"
+    },
     before = told(x$before, "git asks it first; use_azure_git() puts it behind"),
     after = told(
       x$after,
       "git gives it each token, to store; use_azure_git() again, and see ?use_azure_git"
     ),
-    token = if (x$token) paste("yes, it would expire", x$expires) else paste("no:", x$reason),
+    token = if (x$token) {
+      paste("yes, it would expire", time_in_words(x$expires))
+    } else {
+      paste("no:", x$reason)
+    },
     organisation = if (is.na(x$organization)) "not known" else x$organization,
     tenant = tenant_in_words(x)
   )
@@ -154,13 +162,28 @@ print.azure_git_sitrep <- function(x, ...) {
   invisible(x)
 }
 
+# Where git says that a setting is from.
+origin_in_words <- function(origin) {
+  if (startsWith(origin, "file:")) {
+    sub("file:", "", origin, fixed = TRUE)
+  } else {
+    "this session's environment"
+  }
+}
+
+# The helper writes times as RFC 3339 has them.
+time_in_words <- function(time) {
+  sub("Z", " UTC", sub("T", " ", time, fixed = TRUE), fixed = TRUE)
+}
+
 told <- function(helpers, why) {
   if (length(helpers)) paste0(toString(helpers), " (", why, ")") else "no other helper"
 }
 
 tenant_in_words <- function(x) {
   if (is.na(x$tenant)) {
-    return("not known")
+    asked <- if (is.na(x$organization)) "" else ": the organisation's server did not tell"
+    return(paste0("not known", asked))
   }
   verdict <- if (is.na(x$tenant_matches)) {
     "the token's is not known"

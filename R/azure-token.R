@@ -9,9 +9,9 @@
 #'
 #' A token is renewed five minutes before it expires, or after half its lifetime if that is later. While
 #' a renewal fails, the old token serves until it expires, with one warning, and the renewal is tried
-#' again every 30 seconds. After an error that asking again cannot cure, the same question is not sent
-#' for a minute, unless by `refresh = TRUE`: the error is raised again at once. What a server asks to
-#' wait is waited.
+#' again every 30 seconds. After an error that asking again cannot cure, calls within the next minute raise the
+#' same error without asking; `refresh = TRUE` asks anyway. If the server says how long to wait, nothing is
+#' sent before that.
 #'
 #' Nothing is written to disk. Tokens are kept for one resource, one session (its address and cookie)
 #' and one process; a forked child gets its own.
@@ -20,10 +20,11 @@
 #' so may your variables: that is outside this package's reach. The tokens stay valid until they expire.
 #'
 #' `azure_headers()` is the same token as HTTP headers, for clients that take a named list of them or
-#' a function returning one: `ellmer::chat_azure_openai(credentials = function() azure_headers("openai"))`,
-#' `curl::handle_setheaders(handle, .list = azure_headers("storage"))`. It prints without the secret. Before
-#' its version 5.2.1, curl sends such headers to whatever host it is redirected to: make the handle by
-#' `curl::new_handle(unrestricted_auth = FALSE)`.
+#' a function returning one, such as
+#' `ellmer::chat_azure_openai(credentials = function() azure_headers("openai"))`. It prints without the secret.
+#' With the package curl, call `curl::handle_setheaders(handle, .list = azure_headers("storage"))` for each request, on
+#' a handle made by `curl::new_handle(unrestricted_auth = FALSE)`: otherwise versions of curl before 5.2.1
+#' send the token to any host that they are redirected to.
 #'
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
 #' @param refresh `TRUE` to renew the token though the old one would do, for example after a resource
@@ -38,7 +39,7 @@
 #' @examples
 #' if (has_azure_session()) {
 #'   headers <- c(Authorization = paste("Bearer", azure_token("graph")))
-#'   azure_headers("graph")
+#'   print(azure_headers("graph"))
 #'   azure_forget()
 #' }
 #'

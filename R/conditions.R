@@ -1,6 +1,6 @@
 # What R says when there is no token: one row a kind, and the help page that explains them.
 
-#' Errors
+#' Kinds of errors, and what to do about them
 #'
 #' Every failure to get a token is a condition of class `c("entrar_error_<kind>", "entrar_error",
 #' "error", "condition")`, so that a program can tell them apart:
@@ -24,8 +24,8 @@
 #'
 #' @section bad_resource:
 #' The resource is not one non-empty string, or Entra ID knows no such resource or scope in your
-#' organisation. Resources are URIs such as `"https://storage.azure.com"`, `api://` names or GUIDs,
-#' never scopes (`".../.default"`).
+#' organisation. Resources are names of [azure_resources()], URIs such as `"https://storage.azure.com"`, `api://`
+#' names or GUIDs, never scopes (`".../.default"`) and, as a rule, no address of an account or a server.
 #'
 #' @section no_session:
 #' There is no server to ask: this R process runs outside Posit Workbench, or Workbench was set up
@@ -76,15 +76,16 @@
 #' @section unavailable:
 #' A passing fault of the server or of Entra ID that outlasted the retries.
 #'
-#' @seealso `vignette("troubleshooting", "entrar")` says more of each: what to look at, and whom to ask.
+#' @seealso `vignette("troubleshooting", "entrar")` says more of each: what to look at, and whom to ask. It is
+#' there if the package was installed from a tarball that `R CMD build` made.
 #' @name entrar-errors
 #' @aliases entrar_error
 NULL
 
 # What to do, by kind. Rust has the same kinds, in the same order.
 remedies <- c(
-  bad_resource = "Use the resource's URI or GUID as its documentation gives it, for example \"https://storage.azure.com\".",
-  no_session = "Run this in a Posit Workbench session with delegated Azure credentials.",
+  bad_resource = "Use a name of azure_resources(), or the resource's URI or GUID as its documentation gives it.",
+  no_session = "There are tokens in a Posit Workbench session with delegated Azure credentials. To try it without one, see \"Without Workbench\" in ?entrar::entrar.",
   server_too_old = "Ask the administrator for Posit Workbench 2024.12.0 or later with delegated Azure credentials, and check that RS_SERVER_ADDRESS is its address.",
   bad_cookie = "Restart R. If that does not help, sign out of Posit Workbench and sign in again.",
   unreachable = "Check RS_SERVER_ADDRESS and the network; for https also REQUESTS_CA_BUNDLE.",
@@ -152,7 +153,7 @@ where_to_read <- function(
   if (has_vignette) {
     sprintf("See vignette(\"troubleshooting\", \"entrar\"), heading \"%s\".", kind)
   } else {
-    sprintf("See `%s` in ?`entrar-errors`.", kind)
+    sprintf("See `%s` in ?entrar::`entrar-errors`.", kind)
   }
 }
 

@@ -5,7 +5,19 @@
 #' [getDelegatedAzureToken()] gets an access token that stands for the signed-in person;
 #' [has_azure_session()] tells whether there is a session to get one from, [azure_sitrep()] what stands in
 #' the way. What can go wrong is listed in [entrar-errors], what can be set in [entrar-options].
-#' `browseVignettes("entrar")` lists the articles.
+#' `browseVignettes("entrar")` lists the articles, if the package was installed from a tarball that `R CMD build` made.
+#'
+#' @section Without Workbench:
+#' The command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
+#' tenant; in a shell:
+#'
+#' ```sh
+#' "$(Rscript -e 'cat(system.file("bin", "entrar", package = "entrar"))')" demo -- R
+#' ```
+#'
+#' Its tokens are good for the tenant's own small Microsoft Graph, Blob storage and Key Vault, whose addresses are in
+#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB` and `ENTRAR_DEMO_VAULT`; `entrar demo --help` tells more. For
+#' the tests of a package there is [with_emulated_azure()].
 #'
 #' @keywords internal
 #' @useDynLib entrar, .registration = TRUE

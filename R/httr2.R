@@ -3,19 +3,26 @@
 #' Authenticate an httr2 request with a delegated token
 #'
 #' The token is looked up with [azure_token()] when the request is performed, not when it is made, so
-#' a request can be kept, or saved, and performed again hours later. When a server refuses the token with status
-#' 401 and a challenge for a bearer token, the token is renewed and the request made once more. A redirect to
-#' another host does not take the token there.
+#' a request can be kept, or saved to a file, and performed again hours later. If the server answers with status 401
+#' and asks for a bearer token (`WWW-Authenticate: Bearer`), the token is renewed and the request sent once more, as
+#' far as the version of httr2 allows: see below. A redirect to another host does not take the token there.
 #'
-#' @section What depends on httr2's version:
-#' * From 1.2.2, the token is looked up again at each attempt of `httr2::req_retry()`; before, once.
-#' * From 1.2.2, the token is renewed whatever the challenge says; before, only if it says
-#'   `error="invalid_token"`, which Azure Storage's and Microsoft Graph's do not. This takes one retry: a
-#'   `req_retry()` of your own replaces it, and in `httr2::req_perform_parallel()` status 429 and 503 are retried
-#'   only with one of your own.
-#' * From 1.2.0, nothing that httr2 keeps or prints shows the token, but for `req_verbose(info = TRUE)` over HTTP/2.
-#'   Before, neither save nor share responses, errors, `last_request()`, the value of `req_dry_run()` or
-#'   the files of `req_cache()` of such a request: they can hold the token.
+#' @section When a refused token is renewed:
+#' * With httr2 1.2.2 or later: after any such answer, once. For this, `req_auth_azure()` gives the request a
+#'   `httr2::req_retry()`.
+#' * If the request has a `req_retry()` of yours, added before or after, that one is used instead. The token is looked
+#'   up at each of its attempts, but after a 401 it is renewed only if the answer says `error="invalid_token"`.
+#'   Microsoft Graph and Azure Storage do not say that: there, call `azure_token(resource, refresh = TRUE)` and
+#'   perform the request again.
+#' * With httr2 before 1.2.2: also only after `error="invalid_token"`, and the token is looked up once for all
+#'   attempts.
+#' * `httr2::req_perform_parallel()` retries status 429 and 503 by itself; these requests only if you
+#'   add a `req_retry()`.
+#'
+#' @section What can show the token:
+#' With httr2 1.2.0 or later only `req_verbose(info = TRUE)`, which is also `req_perform(verbosity = 3)`, over HTTP/2.
+#' With older versions, do not save or share responses, errors, `last_request()`, the value of `req_dry_run()` or the
+#' files of `req_cache()`: they can hold the token.
 #'
 #' @param req A request of httr2.
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
@@ -94,7 +101,10 @@ token_source <- function(resource) {
   )
   flow <- function() {
     refused <<- NA
+    # An error ends what is being asked once more.
+    on.exit(retried <<- character())
     token <- fresh_token(resource, insist = TRUE, call)
+    on.exit()
     renewed <<- attr(token, "sent")
     hand_out(token)
   }

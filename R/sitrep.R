@@ -1,6 +1,6 @@
 # What stands between this process and a token, as facts and as a report that can be pasted into a ticket.
 
-#' Where do I stand?
+#' Report on all that a token depends on
 #'
 #' `azure_sitrep()` goes through everything that a token depends on: where this process runs and how
 #' that was found, its server and whether it answers, the session's cookie, the clocks, certificates and
@@ -479,7 +479,7 @@ entry_of_git <- function(git) {
   entry(
     if (length(others)) "note" else "good",
     "git",
-    sprintf("%s, set up for Azure DevOps in %s", git$git, git$origin),
+    sprintf("%s, set up for Azure DevOps in %s", git$git, origin_in_words(git$origin)),
     c(
       if (length(others)) sprintf("Other helpers are asked too: %s.", toString(others)),
       "azure_git_sitrep() tells more."

@@ -36,7 +36,7 @@ local({
     "How to get a newer one:",
     "  anywhere          https://rustup.rs, then `rustup update`",
     "  Debian 12         apt-get install rustc-web cargo-web",
-    "  newer, and Ubuntu apt-get install rustc cargo",
+    "  Ubuntu            apt-get install rustc-1.NN cargo-1.NN, and put /usr/lib/rust-1.NN/bin first in PATH",
     "  Fedora            dnf install rust cargo",
     "  macOS             brew install rust"
   )

@@ -1,6 +1,6 @@
 # A token for Azure Storage: what it tells, and what it does not show.
 #
-# Run it in a session, for example: entrar demo -- Rscript access_token.R
+# Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar): entrar demo -- Rscript access_token.R
 
 library(entrar)
 

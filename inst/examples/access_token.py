@@ -1,6 +1,10 @@
-"""A token for Azure Storage, and what is known about it. Needs posit-sdk.
+"""A token for Azure Storage, and what is known about it.
 
-Run it in a session, for example: entrar demo -- python access_token.py
+Needs: pip install posit-sdk
+
+Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar in R):
+
+    entrar demo -- python access_token.py
 """
 
 from posit.workbench import Client

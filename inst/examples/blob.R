@@ -1,6 +1,6 @@
 # The containers of a storage account: with AzureStor where it is installed, else with httr2 and xml2.
 #
-# Run it in a session, for example: entrar demo -- Rscript blob.R
+# Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar): entrar demo -- Rscript blob.R
 # Outside the demo, name your account: Rscript blob.R https://example.blob.core.windows.net
 
 library(entrar)

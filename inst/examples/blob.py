@@ -1,4 +1,6 @@
-"""The containers of a storage account, with Microsoft's SDK. Needs posit-sdk and azure-storage-blob.
+"""The containers of a storage account, with Microsoft's SDK. 
+
+Needs: pip install posit-sdk azure-storage-blob
 
 Run it in a session and name your account: python blob.py https://example.blob.core.windows.net
 The SDK sends tokens over https only, which the demo's own storage does not speak; Azurite does.
@@ -33,7 +35,7 @@ class DelegatedCredential:
 
 account = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ENTRAR_DEMO_BLOB", "")
 if not account.startswith("https://"):
-    sys.exit("Name a storage account: https://example.blob.core.windows.net")
+    sys.exit("Name a storage account, with https, without which the SDK sends no token: https://example.blob.core.windows.net")
 
 credential = DelegatedCredential(Client(), "https://storage.azure.com")
 with BlobServiceClient(account, credential=credential) as service:

@@ -1,6 +1,6 @@
 # Who you are, from Microsoft Graph. Needs httr2.
 #
-# Run it in a session, for example: entrar demo -- Rscript graph.R
+# Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar): entrar demo -- Rscript graph.R
 
 library(entrar)
 library(httr2)

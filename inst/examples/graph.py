@@ -1,6 +1,10 @@
-"""Who you are, from Microsoft Graph. Needs posit-sdk and requests.
+"""Who you are, from Microsoft Graph.
 
-Run it in a session, for example: entrar demo -- python graph.py
+Needs: pip install posit-sdk requests
+
+Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar in R):
+
+    entrar demo -- python graph.py
 """
 
 import os

@@ -1,13 +1,13 @@
 # A token for each service of the Workbench page, and two calls that spend one.
 #
-# Run it in a session, for example: entrar demo -- Rscript services.R
+# Run it in a session of Posit Workbench, or in one of `entrar demo` (see ?entrar::entrar): entrar demo -- Rscript services.R
 
 library(entrar)
 
 services <- c(
   "Azure Storage" = "https://storage.azure.com",
   "Azure Key Vault" = "https://vault.azure.net",
-  "Azure SQL" = "https://database.windows.net",
+  "Azure SQL" = "https://database.windows.net/",
   "Azure Management" = "https://management.azure.com",
   "Microsoft Graph" = "https://graph.microsoft.com"
 )

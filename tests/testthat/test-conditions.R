@@ -27,13 +27,13 @@ test_that("a message ends in a place to read on that is there", {
   has_vignette <- file.exists(file.path(find.package("entrar"), "doc", "troubleshooting.html"))
   expect_match(
     conditionMessage(error),
-    if (has_vignette) "heading \"no_session\"\\.$" else "in \\?`entrar-errors`\\.$"
+    if (has_vignette) "heading \"no_session\"\\.$" else "in \\?entrar::`entrar-errors`\\.$"
   )
   expect_identical(
     where_to_read("timeout", TRUE),
     "See vignette(\"troubleshooting\", \"entrar\"), heading \"timeout\"."
   )
-  expect_identical(where_to_read("timeout", FALSE), "See `timeout` in ?`entrar-errors`.")
+  expect_identical(where_to_read("timeout", FALSE), "See `timeout` in ?entrar::`entrar-errors`.")
 })
 
 test_that("a condition has every field, absent ones typed", {

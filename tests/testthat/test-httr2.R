@@ -162,6 +162,7 @@ test_that("a token that cannot be renewed is the error of that request alone", {
   withr::defer(azure_forget())
   request <- httr2::request(wire_address(bare_refusal)) |> req_auth_azure("graph")
   expect_error(httr2::req_perform(request), class = "entrar_error_sign_in_required")
+  expect_error(httr2::req_perform(request), class = "entrar_error_sign_in_required")
   elsewhere <- httr2::req_url(request, wire_address(answer()))
   expect_identical(httr2::resp_status(httr2::req_perform(elsewhere)), 200L)
 })

@@ -34,6 +34,8 @@ const SESSION_LIFETIME: i64 = 24 * 60 * 60;
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// Variables that list the hosts no proxy stands before.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// Variable that lists the directories with R's packages.
+const R_LIBRARIES: &str = "R_LIBS";
 /// The git credential helper, which is installed beside this command.
 const GIT_HELPER: &str = if cfg!(windows) {
     "git-credential-pwb.exe"
@@ -166,6 +168,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     variables.give_to(&mut command);
     if let Ok(own) = std::env::current_exe() {
         add_git_helper(&mut command, &env, &own.with_file_name(GIT_HELPER));
+        add_library(&mut command, &env, &own);
     }
     let status = match command.spawn() {
         Ok(mut command) => signals.wait_for(&mut command).await?,
@@ -245,6 +248,27 @@ fn runtime_directory(env: &Env, cookie: &SecretString) -> Result<TempDir, Error>
     let directory = builder.tempdir_in(&parent).map_err(failed)?;
     write_private(&directory.path().join(COOKIE_FILE), cookie).map_err(failed)?;
     Ok(directory)
+}
+
+/// Puts the R library that this executable is installed in before the others: `library(entrar)` then finds the package,
+/// and no other copy of it.
+fn add_library(command: &mut Command, env: &Env, own: &Path) {
+    let package = own.parent().and_then(Path::parent);
+    let Some((package, library)) = package.and_then(|package| Some((package, package.parent()?)))
+    else {
+        return;
+    };
+    if !package.join("DESCRIPTION").is_file() {
+        return;
+    }
+    let mut libraries = vec![library.to_owned()];
+    if let Some(others) = env.var(R_LIBRARIES) {
+        libraries.extend(std::env::split_paths(&others));
+    }
+    // A path that holds the separator cannot be told to R.
+    if let Ok(libraries) = std::env::join_paths(libraries) {
+        command.env(R_LIBRARIES, libraries);
+    }
 }
 
 fn command(words: &[OsString]) -> Command {

@@ -43,6 +43,21 @@ pub const WELL_KNOWN: [(&str, &str, &str); 20] = [
     ("china", "openai", "https://cognitiveservices.azure.cn"),
 ];
 
+/// How the host of an account or a server ends, and the name of the resource that its tokens are for: many give the
+/// address in the place of the resource.
+///
+/// Source: Microsoft's documentation of each service.
+const HOSTS: [(&str, &str); 8] = [
+    (".core.windows.net", "storage"),
+    (".vault.azure.net", "key_vault"),
+    (".database.windows.net", "sql"),
+    (".openai.azure.com", "openai"),
+    (".cognitiveservices.azure.com", "openai"),
+    (".azuredatabricks.net", "databricks"),
+    (".visualstudio.com", "devops"),
+    ("dev.azure.com", "devops"),
+];
+
 /// How alike two spellings must be for one to be meant by the other, from 0 to 1.
 const ALIKE: f64 = 0.7;
 
@@ -148,16 +163,21 @@ impl Resource {
         }
     }
 
-    /// A well-known resource that looks like this one but is not it.
+    /// A well-known resource that looks like this one but is not it, or is the one for this address.
     #[must_use]
     pub fn likely_spelling(&self) -> Option<&'static str> {
+        let spelling = bare(&self.0);
+        let host = spelling.split(['/', ':']).next().unwrap_or_default();
+        if let Some((_, name)) = HOSTS.iter().find(|(end, _)| host.ends_with(end)) {
+            return named(name);
+        }
         let same = |known: &str| self.0.trim_end_matches('/') == known.trim_end_matches('/');
         let others = WELL_KNOWN
             .iter()
             .map(|(_, _, resource)| *resource)
             .filter(|known| known.starts_with("https://") && !same(known))
             .map(|known| (known, bare(known)));
-        most_alike(&bare(&self.0), others)
+        most_alike(&spelling, others)
     }
 }
 
@@ -250,6 +270,18 @@ mod tests {
                 Some("https://storage.azure.com"),
             ),
             ("storage.azure.com", Some("https://storage.azure.com")),
+            (
+                "https://example.blob.core.windows.net/container",
+                Some("https://storage.azure.com"),
+            ),
+            (
+                "example.database.windows.net:1433",
+                Some("https://database.windows.net/"),
+            ),
+            (
+                "https://dev.azure.com/example",
+                Some("499b84ac-1321-427f-aa17-267ca6975798"),
+            ),
             (
                 "https://graph.microsoft.co",
                 Some("https://graph.microsoft.com"),

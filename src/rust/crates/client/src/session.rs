@@ -201,7 +201,7 @@ fn no_session(env: &Env) -> Error {
          delegated Azure credentials"
     } else {
         "there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is \
-         not set); to try it without Workbench, run it under `entrar demo`"
+         not set)"
     };
     Error::new(Kind::NoSession, message)
 }

@@ -160,7 +160,7 @@ fn warn_of_tenant(
     say(
         stderr,
         "Ask its administrator to connect it to your tenant, or sign in another way: \
-         `git-credential-pwb unconfigure` takes this helper out.",
+         `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.",
     );
     true
 }

@@ -17,7 +17,7 @@ use entrar_client::env::Env;
 /// The URLs that the helper is configured for, as git matches them.
 pub const URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];
 
-const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `git-credential-pwb unconfigure` removes this";
+const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `entrar::use_azure_git(remove = TRUE)` in R removes this";
 const END: &str = "# git-credential-pwb: end";
 /// What is recognised of the first line, so that its wording may change.
 const BEGINS: &str = "# git-credential-pwb: ";

@@ -10,7 +10,7 @@ pub(crate) fn remedy(kind: Kind) -> &'static str {
         }
         Kind::NoSession => {
             "Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: \
-             `git-credential-pwb unconfigure` takes this helper out."
+             `entrar::use_azure_git(remove = TRUE)` in R takes this helper out."
         }
         Kind::ServerTooOld => {
             "Ask the administrator for Posit Workbench 2024.12.0 or later with delegated Azure credentials."

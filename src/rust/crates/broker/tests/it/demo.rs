@@ -165,6 +165,32 @@ async fn git_is_told_of_the_helper_after_what_it_was_told_already() {
     assert_eq!(run("nonsense").await, "nonsense a.b\n");
 }
 
+/// `entrar demo -- R` is to find the package, in whatever library it is.
+#[tokio::test]
+async fn r_looks_first_in_the_library_that_the_command_is_installed_in() {
+    let library = tempfile::tempdir().unwrap();
+    let package = library.path().join("entrar");
+    std::fs::create_dir_all(package.join("bin")).unwrap();
+    let entrar = package.join("bin/entrar");
+    std::fs::copy(env!("CARGO_BIN_EXE_entrar"), &entrar).unwrap();
+    let demo = Demo::new(&[]);
+    let run = async || {
+        let mut command = Command::new(&entrar);
+        let output = command
+            .args(["demo", "--", "sh", "-c", "echo $R_LIBS"])
+            .env("XDG_RUNTIME_DIR", demo.runtime.path())
+            .env("R_LIBS", "/mine:/others")
+            .output()
+            .await
+            .unwrap();
+        stdout(&output)
+    };
+    assert_eq!(run().await, "/mine:/others\n");
+    std::fs::write(package.join("DESCRIPTION"), "").unwrap();
+    let expected = format!("{}:/mine:/others\n", library.path().display());
+    assert_eq!(run().await, expected);
+}
+
 #[tokio::test]
 async fn the_session_gets_tokens_that_its_resources_accept() {
     let demo = Demo::new(&["--token-lifetime", "77"]);

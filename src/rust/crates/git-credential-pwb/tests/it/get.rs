@@ -122,8 +122,8 @@ fn a_request_that_could_be_misread_is_refused() {
 #[test]
 fn without_a_session_there_is_a_reason_and_a_remedy() {
     let expected = "\
-git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set); to try it without Workbench, run it under `entrar demo`.
-git-credential-pwb: Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: `git-credential-pwb unconfigure` takes this helper out.
+git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set).
+git-credential-pwb: Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.
 ";
     // git gives up by itself here, so it is not told to.
     let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
@@ -201,7 +201,7 @@ fn a_challenge_of_another_tenant_is_told_and_gets_no_second_chance() {
         [b"capability[]=state\n", line.as_bytes(), CLONE].concat()
     };
     let answer = format!("username=git-credential-pwb\npassword={TOKEN}\npassword_expiry_utc=T\n");
-    let how = "git-credential-pwb: Ask its administrator to connect it to your tenant, or sign in another way: `git-credential-pwb unconfigure` takes this helper out.\n";
+    let how = "git-credential-pwb: Ask its administrator to connect it to your tenant, or sign in another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.\n";
     let other = format!(
         "git-credential-pwb: the Azure DevOps organisation contoso belongs to tenant 22222222-2222-4222-8222-222222222222, but your sign-in is with tenant 11111111-1111-4111-8111-111111111111.\n{how}"
     );

@@ -47,7 +47,7 @@ fn part(mark: &str) -> String {
         )
     };
     format!(
-        "{mark}# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `git-credential-pwb unconfigure` removes this\n{}{}{mark}# git-credential-pwb: end\n",
+        "{mark}# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `entrar::use_azure_git(remove = TRUE)` in R removes this\n{}{}{mark}# git-credential-pwb: end\n",
         section("https://dev.azure.com"),
         section("https://*.visualstudio.com")
     )
