@@ -64,16 +64,16 @@ git_credential_path <- function() {
 
 # What the helper prints; its complaint as an error.
 run_git_credential <- function(words) {
-  complaint <- tempfile()
-  on.exit(unlink(complaint))
-  output <- suppressWarnings(
-    system2(git_credential_path(), words, stdout = TRUE, stderr = complaint)
-  )
-  status <- attr(output, "status")
-  if (!is.null(status) && status != 0) {
-    stop(paste(readLines(complaint), collapse = "\n"), call. = FALSE)
+  done <- run_program(c(git_credential_path(), words), limit = 86400)
+  if (!identical(done$status, 0L)) {
+    complaint <- if (length(done$errors)) {
+      done$errors
+    } else {
+      "The git credential helper did not finish."
+    }
+    stop(paste(complaint, collapse = "\n"), call. = FALSE)
   }
-  as.character(output)
+  done$output
 }
 
 #' Report on git's set-up for Azure DevOps
@@ -114,7 +114,7 @@ azure_git_sitrep <- function(organization = NULL) {
 
 # What git's own settings tell, without asking anybody.
 git_set_up <- function(organization = NA_character_) {
-  git <- run_git("--version")
+  git <- git_output("--version")
   helpers <- azure_helpers(organization)
   ours <- which(is_ours(helpers$value))
   last <- if (length(ours)) max(ours) else NA
@@ -206,23 +206,22 @@ check_name <- function(organization) {
 }
 
 # What git prints; nothing if it fails or is not there.
-run_git <- function(..., variables = character(), complaint = FALSE) {
-  if (!nzchar(Sys.which("git"))) {
-    return(character())
+git_output <- function(...) {
+  done <- run_git(c(...))
+  if (identical(done$status, 0L)) done$output else character()
+}
+
+# `NULL` where there is no git.
+run_git <- function(arguments, variables = character()) {
+  git <- Sys.which("git")
+  if (nzchar(git)) {
+    quiet <- c("LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=")
+    run_program(c(git, arguments), c(quiet, variables))
   }
-  output <- suppressWarnings(system2(
-    "git",
-    shQuote(c(...)),
-    stdout = TRUE,
-    stderr = complaint,
-    env = c("LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", variables),
-    timeout = 30
-  ))
-  if (is.null(attr(output, "status"))) as.character(output) else character()
 }
 
 origin_organization <- function() {
-  url <- run_git("config", "--get", "remote.origin.url")
+  url <- git_output("config", "--get", "remote.origin.url")
   patterns <- c(
     "^https://([^/@]*@)?dev\\.azure\\.com(:443)?/([A-Za-z0-9-]+)(/.*)?$",
     "^https://([^/@]*@)?()([A-Za-z0-9-]+)\\.visualstudio\\.com(:443)?(/.*)?$"
@@ -237,7 +236,7 @@ origin_organization <- function() {
 
 # The helpers that git asks for https://dev.azure.com, in its order: an empty one makes it forget those before.
 azure_helpers <- function(organization) {
-  lines <- run_git("config", "--show-origin", "--get-regexp", "^credential\\.(.*\\.)?helper$")
+  lines <- git_output("config", "--show-origin", "--get-regexp", "^credential\\.(.*\\.)?helper$")
   parts <- regmatches(lines, regexec("^([^\t]*)\tcredential\\.(.*\\.)?helper( (.*))?$", lines))
   found <- data.frame(
     origin = vapply(parts, `[`, "", 2),
@@ -283,17 +282,12 @@ challenge_of <- function(organization) {
   if (is.na(organization)) {
     return(character())
   }
-  trace <- tempfile()
-  on.exit(unlink(trace))
-  run_git(
-    "-c",
-    "credential.helper=",
-    "ls-remote",
-    sprintf("https://dev.azure.com/%s/_git/%s", organization, organization),
-    variables = c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1"),
-    complaint = trace
+  address <- sprintf("https://dev.azure.com/%s/_git/%s", organization, organization)
+  done <- run_git(
+    c("-c", "credential.helper=", "ls-remote", address),
+    c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1")
   )
-  lines <- if (file.exists(trace)) readLines(trace, warn = FALSE) else character()
+  lines <- done$errors
   header <- "^.*<= Recv header: *www-authenticate: *"
   sub(header, "", grep(header, lines, value = TRUE, ignore.case = TRUE), ignore.case = TRUE)
 }
@@ -314,17 +308,14 @@ ask_helper <- function(organization, challenge) {
     if (!is.na(organization)) paste0("path=", organization),
     if (length(challenge)) paste0("wwwauth[]=", challenge)
   )
-  said <- tempfile()
-  on.exit(unlink(said))
-  system2(
-    git_credential_path(),
-    "get",
+  done <- run_program(
+    c(git_credential_path(), "get"),
+    c("GIT_CREDENTIAL_PWB_TRACE=1", "GIT_TERMINAL_PROMPT=0"),
     input = request,
-    stdout = FALSE,
-    stderr = said,
-    env = c("GIT_CREDENTIAL_PWB_TRACE=1", "GIT_TERMINAL_PROMPT=0")
+    keep_output = FALSE,
+    limit = 86400
   )
-  lines <- readLines(said, warn = FALSE)
+  lines <- done$errors
   traced <- grepl("^git-credential-pwb: trace: ", lines)
   fact <- function(pattern) {
     pattern <- paste0("^git-credential-pwb: trace: ", pattern, ".*$")

@@ -77,6 +77,7 @@ azure_token <- function(resource, refresh = FALSE) {
 azure_headers <- function(resource) {
   structure(
     list(Authorization = paste("Bearer", azure_token(resource))),
+    namespace = own_namespace,
     class = "entrar_headers"
   )
 }
@@ -123,19 +124,21 @@ fresh_token <- function(resource, insist, call) {
 
 #' @export
 format.entrar_headers <- function(x, ...) {
-  secret <- names(x) == "Authorization"
-  paste0(names(x), ": ", ifelse(secret, paste("Bearer", redacted), unlist(x)))
+  values <- vapply(unclass(x), toString, "")
+  secret <- tolower(names(x)) %in% "authorization" | grepl("^Bearer ", values, ignore.case = TRUE)
+  paste0(names(x), ": ", ifelse(secret, paste("Bearer", redacted), values))
 }
 
 # Headers are added and taken out, and stay headers.
 #' @export
 `[.entrar_headers` <- function(x, i) {
-  structure(unclass(x)[i], class = "entrar_headers")
+  structure(unclass(x)[i], namespace = own_namespace, class = "entrar_headers")
 }
 
 #' @export
 c.entrar_headers <- function(...) {
-  structure(do.call(c, lapply(list(...), unclass)), class = "entrar_headers")
+  headers <- do.call(c, lapply(list(...), unclass))
+  structure(headers, namespace = own_namespace, class = "entrar_headers")
 }
 
 #' @export

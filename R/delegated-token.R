@@ -113,7 +113,7 @@ check_resource <- function(resource, call) {
     sprintf("there are %d of them", length(resource))
   } else if (is.na(resource)) {
     "it is NA"
-  } else if (!validUTF8(resource <- enc2utf8(resource))) {
+  } else if (!validEnc(resource) || !validUTF8(resource <- enc2utf8(resource))) {
     "its encoding is broken"
   }
   if (!is.null(given)) {

@@ -105,10 +105,12 @@ emulated_faults <- c(
 # Whatever has begun is noted in the environment `emulated` at once, so that it can be ended.
 start_emulated_azure <- function(emulated, token_lifetime, faults) {
   arguments <- c(lifetime_arguments(token_lifetime), fault_arguments(faults))
-  emulated$directory <- tempfile("emulated-azure-")
-  dir.create(emulated$directory, mode = "0700")
+  emulated$directory <- tempfile("emulated-azure-", tmpdir = tempdir(check = TRUE))
+  if (!dir.create(emulated$directory, mode = "0700")) {
+    stop("The emulated Azure needs a directory in ", tempdir(), ".", call. = FALSE)
+  }
   file <- file.path(emulated$directory, "session")
-  command <- demo_command(c("demo", "--environment", file, arguments))
+  command <- demo_command(c("demo", "--environment", file, arguments), ended_file(file))
   # The command ends when this pipe does: also if R crashes.
   emulated$process <- pipe(command, "w")
   emulated$variables <- wait_for_variables(file)
@@ -134,26 +136,31 @@ end_emulated_azure <- function(emulated) {
 }
 
 # Ctrl-C at a terminal reaches all processes there, but when to end is for R to decide.
-demo_command <- function(arguments) {
+demo_command <- function(arguments, ended) {
   windows <- .Platform$OS.type == "windows"
   program <- system.file("bin", if (windows) "entrar.exe" else "entrar", package = "entrar")
   if (!nzchar(program)) {
     stop("The `entrar` command is not installed. Install the entrar package again.", call. = FALSE)
   }
-  words <- shQuote(c(program, arguments), if (windows) "cmd" else "sh")
-  paste(c(if (!windows) "trap '' INT QUIT; exec", words), collapse = " ")
+  words <- paste(shQuote(c(program, arguments), if (windows) "cmd" else "sh"), collapse = " ")
+  if (windows) words else sprintf("trap '' INT QUIT; %s; : 2>/dev/null >%s", words, shQuote(ended))
 }
+
+ended_file <- function(file) paste0(file, ".ended")
 
 # The file is there only once it is whole, and everything serves.
 wait_for_variables <- function(file) {
   deadline <- Sys.time() + 30
   while (!file.exists(file)) {
-    if (Sys.time() > deadline) {
+    if (Sys.time() > deadline || file.exists(ended_file(file))) {
       stop("The `entrar` command did not start. What it printed tells why.", call. = FALSE)
     }
     Sys.sleep(0.01)
   }
-  lines <- enc2utf8(readLines(file, encoding = "UTF-8"))
+  # Whatever options(encoding) says of other files.
+  connection <- file(file, encoding = "native.enc")
+  on.exit(close(connection))
+  lines <- enc2utf8(readLines(connection, encoding = "UTF-8"))
   variables <- stats::setNames(sub("^[^=]*=", "", lines), sub("=.*", "", lines))
   # On Windows an empty variable could not be set.
   variables[!nzchar(variables)] <- NA

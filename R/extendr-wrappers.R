@@ -101,6 +101,17 @@ session_report <- function() .Call(wrap__session_report)
 #' @noRd
 probe_server <- function(timeout) .Call(wrap__probe_server, timeout)
 
+#' Runs a program to its end.
+#' @param words Its path and its arguments.
+#' @param variables What its environment has besides, as `NAME=VALUE`.
+#' @param files Three paths: of what it reads, of what is made of its output, and of its complaints; an empty one for
+#'   none.
+#' @param limit Seconds after which it is ended.
+#' @return A list of `status` (its exit code, `NA` if it was ended), `failure` (why it could not be run) and
+#'   `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+#' @noRd
+program_status <- function(words, variables, files, limit) .Call(wrap__program_status, words, variables, files, limit)
+
 #' The names of all kinds of failure.
 #' @noRd
 failure_kinds <- function() .Call(wrap__failure_kinds)

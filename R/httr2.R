@@ -110,7 +110,7 @@ token_source <- function(resource) {
   }
   # `httr2::req_perform_parallel()` does not count the attempts, so each URL has one.
   is_refused <- function(resp) {
-    url <- httr2::resp_request(resp)$url
+    url <- resp$request$url
     is_second <- url %in% retried
     retried <<- setdiff(retried, url)
     if (httr2::resp_status(resp) != 401) {

@@ -32,12 +32,18 @@ ide_function <- function() {
   )
 }
 
+# One string of valid UTF-8, whatever somebody else's function made of it.
+readable <- function(text) {
+  text <- paste(as.character(text), collapse = " ")
+  iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "?")
+}
+
 # The reply has the form of `delegated_token()`'s.
 ask_ide <- function(resource) {
   sent <- as.numeric(Sys.time())
-  token <- tryCatch(ide_function()(resource), error = identity)
+  token <- tryCatch(as.list(ide_function()(resource)), error = identity)
   if (inherits(token, "error")) {
-    return(ide_failure(enc2utf8(conditionMessage(token))))
+    return(ide_failure(readable(conditionMessage(token))))
   }
-  ide_token(as.list(token), sent)
+  ide_token(token, sent)
 }

@@ -2,10 +2,14 @@
 
 redacted <- "<REDACTED>"
 
+# An object that carries it loads this package wherever it is read back, so that it does not show its secrets there.
+own_namespace <- topenv()
+
 # `sent` is when it was asked for, in Unix seconds.
 new_token <- function(fields, resource, sent) {
   attr(fields, "resource") <- resource
   attr(fields, "sent") <- sent
+  attr(fields, "namespace") <- own_namespace
   class(fields) <- "entrar_token"
   fields
 }
@@ -28,6 +32,22 @@ format.entrar_token <- function(x, ...) {
 print.entrar_token <- function(x, ...) {
   writeLines(format(x, ...))
   invisible(x)
+}
+
+# More fields do not make it show its secrets.
+#' @export
+c.entrar_token <- function(...) {
+  tokens <- list(...)
+  new_token(
+    do.call(c, lapply(tokens, unclass_token)),
+    attr(tokens[[1]], "resource"),
+    attr(tokens[[1]], "sent")
+  )
+}
+
+unclass_token <- function(x) {
+  attributes(x) <- attributes(x)["names"]
+  x
 }
 
 # A part of a token does not show its secrets either.
@@ -54,6 +74,8 @@ str.entrar_token <- function(object, ...) {
 }
 
 format_expiry <- function(expires_at) {
+  # It may have been made a date.
+  expires_at <- suppressWarnings(as.numeric(expires_at))[1]
   if (is.na(expires_at)) {
     return("not known")
   }

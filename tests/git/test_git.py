@@ -385,7 +385,7 @@ class Cases:
             check=True,
         )
         self.assertFalse(any(secret in ran.stdout + ran.stderr for secret in AZURE.seen))
-        self.assertRegex(ran.stdout, r"(?m)^configured: +yes, in command line")
+        self.assertRegex(ran.stdout, r"(?m)^configured: +yes, in this session.s environment")
         self.assertRegex(ran.stdout, r"(?m)^token: +yes, it would expire 20")
         self.assertRegex(ran.stdout, rf"(?m)^tenant: +{AZURE.tenant.id}, the token's is the same$")
         # No token was sent anywhere for it.

@@ -17,3 +17,12 @@ interrupt_after <- function(seconds) {
   system2("sh", c("-c", shQuote(command)), wait = FALSE)
   when
 }
+
+# What a script prints that runs in an R of its own, in a process group of its own.
+run_script <- function(...) {
+  script <- withr::local_tempfile(lines = c("library(entrar)", ...))
+  rscript <- file.path(R.home("bin"), "Rscript")
+  suppressWarnings(
+    system2("setsid", c("--wait", rscript, "--vanilla", script), stdout = TRUE, stderr = TRUE)
+  )
+}

@@ -18,6 +18,7 @@ test_that("an address works as people write it", {
 test_that("what is no http address is said to be none, without repeating it", {
   expect_messages(c(
     failure("garbage", "unreachable", "CANARY CANARY"),
+    failure("a variable's name", "unreachable", "http://${CANARY}:8787"),
     failure("another scheme", "unreachable", "ftp://CANARY"),
     failure("no host", "unreachable", "http://"),
     failure("a path", "unreachable", "/CANARY"),

@@ -178,6 +178,18 @@ test_that("headers hold the token and do not show it", {
   )
   expect_false(any(grepl(canary, shown)))
   expect_identical(more$Accept, "application/json")
+
+  other <- c(list("x-ms-version" = NULL), stats::setNames(headers, "authorization"), Accept = "a")
+  other <- c(headers[0], other, Proxy = paste("Bearer", canary))
+  expect_identical(
+    format(other),
+    c(
+      "x-ms-version: ",
+      "authorization: Bearer <REDACTED>",
+      "Accept: a",
+      "Proxy: Bearer <REDACTED>"
+    )
+  )
   expect_true(identical(more$Authorization, "Bearer CANARY-1"))
 })
 

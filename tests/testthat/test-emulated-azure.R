@@ -184,15 +184,6 @@ test_that("what the code has started holds up no end", {
   expect_lt(as.numeric(Sys.time() - started, units = "secs"), 5)
 })
 
-# What a script prints that runs in an R of its own, in a process group of its own.
-run_script <- function(...) {
-  script <- withr::local_tempfile(lines = c("library(entrar)", ...))
-  rscript <- file.path(R.home("bin"), "Rscript")
-  suppressWarnings(
-    system2("setsid", c("--wait", rscript, "--vanilla", script), stdout = TRUE, stderr = TRUE)
-  )
-}
-
 test_that("an R that is killed takes it along", {
   skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
   local_session(NA)
@@ -218,6 +209,16 @@ test_that("Ctrl-C is for R alone, whose code may go on", {
     "})"
   )
   expect_identical(output, "caught entrar_token")
+})
+
+test_that("a command that ends at once is not waited for", {
+  local_session(NA)
+  file <- withr::local_tempfile()
+  command <- demo_command(c("demo", "--no-such-option"), ended_file(file))
+  process <- pipe(paste(command, "2>/dev/null"), "w")
+  on.exit(close(process))
+  setTimeLimit(elapsed = 20, transient = TRUE)
+  expect_error(wait_for_variables(file), "did not start")
 })
 
 test_that("an environment that does not end is an error, and nothing has begun", {

@@ -122,3 +122,42 @@ test_that("a name that is looked up leaves no thread behind", {
   Sys.sleep(0.2)
   expect_identical(resources()[["threads"]], before)
 })
+
+test_that("an R that had no memory for the first call can make the next one", {
+  skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
+  local_session(NA, R_MAX_VSIZE = "150Mb")
+  output <- run_script(
+    "hoard <- list()",
+    "repeat {",
+    "  more <- tryCatch(numeric(5e4), error = function(e) NULL)",
+    "  if (is.null(more)) break",
+    "  hoard[[length(hoard) + 1]] <- more",
+    "}",
+    "invisible(try(has_azure_session(), silent = TRUE))",
+    "rm(hoard)",
+    "cat(has_azure_session())"
+  )
+  expect_identical(output, "FALSE")
+})
+
+test_that("an R that had no file left for the first call can make the next one", {
+  skip_if_not(nzchar(Sys.which("setsid")) && nzchar(Sys.which("prlimit")), "no setsid or prlimit")
+  local_session(wire_address(list(token_reply())))
+  output <- run_script(
+    "limit <- function(n) system2('prlimit', c(sprintf('--nofile=%d:1024', n), '--pid', Sys.getpid()))",
+    "limit(40)",
+    "files <- list()",
+    "repeat {",
+    "  more <- suppressWarnings(tryCatch(file('/dev/null', 'r'), error = function(e) NULL))",
+    "  if (is.null(more)) break",
+    "  files[[length(files) + 1]] <- more",
+    "}",
+    # Enough for some of what a call needs.
+    "for (file in files[1:3]) close(file)",
+    "error <- tryCatch(getDelegatedAzureToken('r'), error = identity)",
+    "for (file in files[-(1:3)]) close(file)",
+    "limit(1024)",
+    "cat(class(error)[1:2], class(getDelegatedAzureToken('r')))"
+  )
+  expect_identical(output, "entrar_error_unavailable entrar_error entrar_token")
+})

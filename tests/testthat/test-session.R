@@ -56,3 +56,30 @@ test_that("nonsense from the IDE is a bad reply", {
   local_ide(function(resource) list(token_type = "Bearer"))
   expect_error(getDelegatedAzureToken("r"), class = "entrar_error_bad_reply")
 })
+
+test_that("whatever the IDE's function raises or returns is an error of ours", {
+  local_session(NA)
+  broken <- "caf\xe9"
+  Encoding(broken) <- "UTF-8"
+  condition <- function(message) {
+    structure(list(message = message, call = NULL), class = c("error", "condition"))
+  }
+  for (message in list(broken, c("a", "b"), NULL, 1, NA_character_)) {
+    local({
+      local_ide(function(resource) stop(condition(message)))
+      expect_error(getDelegatedAzureToken("r"), class = "entrar_error")
+    })
+  }
+  for (value in list(
+    broken,
+    NULL,
+    TRUE,
+    quote(x),
+    list(access_token = broken, expires_at = 1e10)
+  )) {
+    local({
+      local_ide(function(resource) value)
+      expect_error(getDelegatedAzureToken("r"), class = "entrar_error")
+    })
+  }
+})

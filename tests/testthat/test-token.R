@@ -15,12 +15,34 @@ test_that("no way of showing a token shows its secrets", {
     capture.output(print(list(inner = token))),
     capture.output(token),
     capture.output(print(token[c("access_token", "expires_at")])),
-    capture.output(str(token["access_token"]))
+    capture.output(str(token["access_token"])),
+    capture.output(print(c(token, list(more = 1)))),
+    capture.output(str(c(token, more = 1)))
   )
   expect_false(any(grepl(canary, shown)))
   expect_true(all(
     c("print", "str", "format") %in% sub("\\..*", "", methods(class = "entrar_token"))
   ))
+})
+
+test_that("a token that another R process reads does not show its secrets there", {
+  token <- new_token(list(access_token = canary), "r", 0)
+  headers <- c(structure(list(Authorization = paste("Bearer", canary)), class = "entrar_headers"))
+  file <- withr::local_tempfile()
+  saveRDS(list(token, headers), file)
+  code <- sprintf("print(readRDS('%s'))", file)
+  output <- run_program(c(file.path(R.home("bin"), "Rscript"), "--vanilla", "-e", code))$output
+  expect_true("access_token: <REDACTED>" %in% output)
+  expect_true("Authorization: Bearer <REDACTED>" %in% output)
+  expect_false(any(grepl(canary, output)))
+})
+
+test_that("more fields are added, and an expiry may be a date", {
+  token <- new_token(list(access_token = canary, expires_at = 1795395599), "r", 0)
+  expect_identical(c(token, list(more = 1), last = 2)$last, 2)
+  expect_identical(attr(c(token, list(more = 1)), "resource"), "r")
+  token$expires_at <- as.POSIXct(token$expires_at, origin = "1970-01-01")
+  expect_match(format(token), "^expires: +2026-", all = FALSE)
 })
 
 test_that("a field is taken by its whole name", {

@@ -272,6 +272,13 @@ impl Address {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad("its scheme is neither http nor https"));
         }
+        // Such as a variable's name in braces, which was to be replaced by its value.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if matches!(url.host(), Some(Host::Domain(name)) if !name.chars().all(is_plain)) {
+            return Err(bad(
+                "its host's name holds characters that no such name has",
+            ));
+        }
         url.set_query(None);
         url.set_fragment(None);
         Ok(Self(url))

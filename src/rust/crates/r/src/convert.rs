@@ -1,5 +1,7 @@
 //! Rust values as R's, and back.
 
+use std::io;
+
 use entrar_client::error::Error;
 use entrar_client::report::{Answer, CookieFacts, Exception, Report, Way};
 use entrar_client::token::Token;
@@ -78,6 +80,31 @@ pub fn error(error: &Error) -> List {
         retryable = error.retryable(),
         is_final = error.is_final()
     )
+}
+
+/// What a program ends in: one of `status`, `failure` and `interrupt`; the others are `NULL`.
+pub fn ended(ended: io::Result<Result<Option<i32>, Request>>) -> List {
+    let nothing = || -> Robj { ().into() };
+    let (status, failure, interrupt) = match ended {
+        Ok(Ok(code)) => (
+            code.map_or_else(Rint::na, Rint::from).into(),
+            nothing(),
+            nothing(),
+        ),
+        Err(error) => (nothing(), error.to_string().into(), nothing()),
+        Ok(Err(request)) => (nothing(), nothing(), condition(request)),
+    };
+    list!(status = status, failure = failure, interrupt = interrupt)
+}
+
+/// An R string in UTF-8. extendr takes that for granted, but R's own strings may be broken, and a symbol is none.
+pub fn string(value: &Robj) -> Option<&str> {
+    let text = if value.is_string() {
+        value.as_str()
+    } else {
+        None
+    };
+    text.filter(|text| std::str::from_utf8(text.as_bytes()).is_ok())
 }
 
 /// What a probe ends in: one of the three; the others are `NULL`.
@@ -186,7 +213,7 @@ pub fn fields(list: &List) -> Map<String, Value> {
         if value.is_na() {
             return None;
         }
-        if let Some(text) = value.as_str() {
+        if let Some(text) = string(value) {
             return Some(Value::from(text));
         }
         let number = value

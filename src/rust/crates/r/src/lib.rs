@@ -11,8 +11,10 @@
 mod cache;
 mod convert;
 mod interrupt;
+mod program;
 mod runtime;
 
+use std::process::Command;
 use std::time::Duration;
 
 use entrar_client::env::Env;
@@ -95,7 +97,7 @@ fn ide_failure(text: &str) -> List {
 /// @noRd
 #[extendr]
 fn kept_secret(resource: Robj) -> Robj {
-    match resource.as_str() {
+    match convert::string(&resource) {
         Some(resource) => cache::secret(named(resource), Env::process().now()),
         None => ().into(),
     }
@@ -223,6 +225,37 @@ fn probe_server(timeout: f64) -> List {
     }
 }
 
+/// Runs a program to its end.
+/// @param words Its path and its arguments.
+/// @param variables What its environment has besides, as `NAME=VALUE`.
+/// @param files Three paths: of what it reads, of what is made of its output, and of its complaints; an empty one for
+///   none.
+/// @param limit Seconds after which it is ended.
+/// @return A list of `status` (its exit code, `NA` if it was ended), `failure` (why it could not be run) and
+///   `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+/// @noRd
+#[extendr]
+fn program_status(
+    words: Vec<String>,
+    variables: Vec<String>,
+    files: Vec<String>,
+    limit: f64,
+) -> List {
+    let path = |place: usize| files.get(place).map_or("", String::as_str);
+    let variables = variables.iter().filter_map(|pair| pair.split_once('='));
+    let ended = (|| {
+        let mut command = Command::new(words.first().map_or("", String::as_str));
+        command
+            .args(words.iter().skip(1))
+            .envs(variables)
+            .stdin(program::input(path(0))?)
+            .stdout(program::output(path(1))?)
+            .stderr(program::output(path(2))?);
+        program::run(&mut command, Duration::from_secs_f64(limit))
+    })();
+    convert::ended(ended)
+}
+
 /// The names of all kinds of failure.
 /// @noRd
 #[extendr]
@@ -252,5 +285,6 @@ extendr_module! {
     fn has_server_session;
     fn session_report;
     fn probe_server;
+    fn program_status;
     fn failure_kinds;
 }

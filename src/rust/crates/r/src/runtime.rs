@@ -3,8 +3,11 @@
 //! A forked child shares its parent's sockets and must never touch them, so everything is kept
 //! together with the id of the process that made it.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::process;
 use std::task::Poll;
@@ -52,13 +55,34 @@ pub fn run<T>(
     question: impl AsyncFnOnce(&Http) -> T,
 ) -> Result<Result<T, Request>, Error> {
     let settings = Settings::new(env, address.url());
-    let mut lease = Lease(Some(take(settings)?));
-    match &mut lease.0 {
-        Some(machinery) => Ok(machinery
-            .runtime
-            .block_on(unless_interrupted(question(&machinery.http)))),
-        None => Err(busy()),
-    }
+    // tokio panics where the system refuses it a socket or a thread, or where a runtime runs already, as in a child
+    // that was forked during a call.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut lease = Lease(Some(take(settings)?));
+        match &mut lease.0 {
+            Some(machinery) => Ok(machinery
+                .runtime
+                .block_on(unless_interrupted(question(&machinery.http)))),
+            None => Err(busy()),
+        }
+    }));
+    outcome.unwrap_or_else(|panic| {
+        // What is left behind may be half made.
+        MACHINERY.set(Slot::Empty);
+        Err(no_resources(said(&*panic)))
+    })
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason is known")
+}
+
+fn no_resources(why: impl Display) -> Error {
+    let message = format!("the system gives no resources to wait with: {why}");
+    Error::new(Kind::Unavailable, message)
 }
 
 /// The machinery while a call uses it. It goes back however the call ends.
@@ -114,10 +138,7 @@ fn build(process: u32, settings: Settings) -> Result<&'static mut Machinery, Err
         // The name resolver's thread must not outlive the call.
         .thread_keep_alive(Duration::from_millis(1))
         .build()
-        .map_err(|error| {
-            let message = format!("the system gives no resources to wait with: {error}");
-            Error::new(Kind::Unavailable, message)
-        })?;
+        .map_err(no_resources)?;
     let http = Http::new(settings)?;
     Ok(Box::leak(Box::new(Machinery {
         process,

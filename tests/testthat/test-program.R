@@ -1,0 +1,60 @@
+# Programs that R waits for.
+
+shell <- function(script, ...) run_program(c("/bin/sh", "-c", script), ...)
+
+test_that("a program's status and lines come back, and it sees its input and its variables", {
+  done <- shell(
+    "cat; echo $GREETING; echo no >&2; exit 3",
+    "GREETING=hello you",
+    input = c("a", "\u00e9")
+  )
+  expect_identical(done$status, 3L)
+  expect_identical(done$output, c("a", "\u00e9", "hello you"))
+  expect_identical(done$errors, "no")
+})
+
+test_that("output that is not to be kept is in no file", {
+  before <- list.files(tempdir(), recursive = TRUE)
+  done <- shell("to=$(readlink /proc/$$/fd/1); echo $to >&2", keep_output = FALSE)
+  expect_null(done$output)
+  expect_identical(done$errors, "/dev/null")
+  expect_identical(list.files(tempdir(), recursive = TRUE), before)
+})
+
+test_that("what cannot be run is named, and what takes too long is ended", {
+  expect_error(run_program("/nowhere/x"), "/nowhere/x cannot be run: No such file", fixed = TRUE)
+  expect_identical(shell("exec sleep 30", limit = 0.2)$status, NA_integer_)
+  expect_identical(shell("kill -9 $$")$status, NA_integer_)
+})
+
+test_that("an interrupt ends the program too", {
+  pid <- withr::local_tempfile()
+  when <- interrupt_after(0.3)
+  waiting <- sprintf("echo $$ >'%s'; exec sleep 30", pid)
+  caught <- tryCatch(shell(waiting), interrupt = identity)
+  expect_s3_class(caught, c("interrupt", "condition"), exact = TRUE)
+  expect_lt(as.numeric(Sys.time()) - as.numeric(readLines(when)), 2)
+  expect_false(tools::pskill(as.integer(readLines(pid)), 0))
+})
+
+test_that("an interrupt ends the reports that wait for git", {
+  directory <- withr::local_tempdir()
+  git <- file.path(directory, "git")
+  writeLines(c("#!/bin/sh", "exec sleep 30"), git)
+  Sys.chmod(git, "0755")
+  local_session(NA, PATH = paste(directory, Sys.getenv("PATH"), sep = ":"))
+  for (report in list(azure_sitrep, azure_git_sitrep)) {
+    when <- interrupt_after(0.3)
+    expect_s3_class(tryCatch(report(), interrupt = identity), "interrupt")
+    expect_lt(as.numeric(Sys.time()) - as.numeric(readLines(when)), 2)
+  }
+})
+
+test_that("a temporary directory that was cleaned away is made again", {
+  skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
+  output <- run_script(
+    "unlink(tempdir(), recursive = TRUE)",
+    "cat(entrar:::run_program(c('/bin/sh', '-c', 'echo fine'))$output)"
+  )
+  expect_identical(output, "fine")
+})
