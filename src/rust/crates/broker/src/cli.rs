@@ -43,7 +43,8 @@ enum Command {
 ///   $ENTRAR_DEMO_VAULT/secrets?api-version=7.4
 ///                                  Azure Key Vault: its secrets
 ///
-/// R finds the package that this command was installed with. git asks git-credential-pwb for credentials of Azure DevOps, which is not emulated.
+/// R finds the package that this command was installed with. git asks git-credential-pwb for credentials of Azure
+/// DevOps, which is not emulated.
 ///
 /// Exits with COMMAND's own code: 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be
 /// run. Everything else that goes wrong is 1.
