@@ -124,9 +124,13 @@ fresh_token <- function(resource, insist, call) {
 
 #' @export
 format.entrar_headers <- function(x, ...) {
+  if (!length(x)) {
+    return(character())
+  }
+  names <- if (is.null(names(x))) rep("", length(x)) else names(x)
   values <- vapply(unclass(x), toString, "")
-  secret <- tolower(names(x)) %in% "authorization" | grepl("^Bearer ", values, ignore.case = TRUE)
-  paste0(names(x), ": ", ifelse(secret, paste("Bearer", redacted), values))
+  secret <- tolower(names) %in% "authorization" | grepl("^Bearer ", values, ignore.case = TRUE)
+  paste0(names, ": ", ifelse(secret, paste("Bearer", redacted), values))
 }
 
 # Headers are added and taken out, and stay headers.

@@ -157,10 +157,7 @@ wait_for_variables <- function(file) {
     }
     Sys.sleep(0.01)
   }
-  # Whatever options(encoding) says of other files.
-  connection <- file(file, encoding = "native.enc")
-  on.exit(close(connection))
-  lines <- enc2utf8(readLines(connection, encoding = "UTF-8"))
+  lines <- read_lines(file)
   variables <- stats::setNames(sub("^[^=]*=", "", lines), sub("=.*", "", lines))
   # On Windows an empty variable could not be set.
   variables[!nzchar(variables)] <- NA

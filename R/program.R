@@ -1,8 +1,8 @@
 # Other programs, which Ctrl-C ends.
 
 # Runs a program, `words` being its path and its arguments: its `status` (`NA` if it was ended, as after `limit`
-# seconds) and the lines of its `output` and of its `errors`. Output that holds a secret is not kept, since it would be
-# kept in a file.
+# seconds, or could not be run) and the lines of its `output` and of its `errors`. Output that holds a secret is not
+# kept, since it would be kept in a file.
 run_program <- function(
   words,
   variables = character(),
@@ -13,19 +13,35 @@ run_program <- function(
   files <- tempfile(c("input", "output", "errors"), tmpdir = tempdir(check = TRUE))
   on.exit(unlink(files))
   writeLines(enc2utf8(input), files[[1]], useBytes = TRUE)
-  if (!keep_output) {
-    files[[2]] <- ""
-  }
-  done <- program_status(enc2utf8(unname(words)), enc2utf8(variables), enc2utf8(files), limit)
+  kept <- c(files[[1]], if (keep_output) files[[2]] else "", files[[3]])
+  done <- program_status(as_bytes(words), as_bytes(variables), as_bytes(kept), limit)
   if (!is.null(done$interrupt)) {
     raise(done$interrupt)
   }
   if (!is.null(done$failure)) {
-    stop(sprintf("%s cannot be run: %s.", words[[1]], done$failure), call. = FALSE)
+    why <- sprintf("%s cannot be run: %s.", words[[1]], done$failure)
+    return(list(status = NA_integer_, output = character(), errors = why))
   }
   list(
     status = done$status,
-    output = if (keep_output) readLines(files[[2]], warn = FALSE),
-    errors = readLines(files[[3]], warn = FALSE)
+    output = if (keep_output) read_lines(files[[2]]),
+    errors = read_lines(files[[3]])
   )
+}
+
+# Text for Rust that the system gets as it is: in a locale such as "C", R would rewrite a path that is not ASCII.
+as_bytes <- function(text) {
+  text <- unname(text)
+  if (.Platform$OS.type == "windows" || !all(validUTF8(text))) {
+    return(enc2utf8(text))
+  }
+  Encoding(text) <- "UTF-8"
+  text
+}
+
+# Whatever options(encoding) says of other files, and without bytes that are no text.
+read_lines <- function(path) {
+  connection <- file(path, encoding = "native.enc")
+  on.exit(close(connection))
+  iconv(readLines(connection, warn = FALSE, skipNul = TRUE), "UTF-8", "UTF-8", sub = "?")
 }

@@ -2,7 +2,8 @@
 
 redacted <- "<REDACTED>"
 
-# An object that carries it loads this package wherever it is read back, so that it does not show its secrets there.
+# An object that carries it loads this package wherever it is read back, so that it does not show its secrets there. (It
+# cannot be read back from what dput() wrote, which nobody should write.)
 own_namespace <- topenv()
 
 # `sent` is when it was asked for, in Unix seconds.
@@ -36,18 +37,16 @@ print.entrar_token <- function(x, ...) {
 
 # More fields do not make it show its secrets.
 #' @export
-c.entrar_token <- function(...) {
-  tokens <- list(...)
-  new_token(
-    do.call(c, lapply(tokens, unclass_token)),
-    attr(tokens[[1]], "resource"),
-    attr(tokens[[1]], "sent")
-  )
-}
-
-unclass_token <- function(x) {
-  attributes(x) <- attributes(x)["names"]
-  x
+c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
+  parts <- list(...)
+  fields <- lapply(parts, function(part) {
+    if (inherits(part, "entrar_token")) {
+      attributes(part) <- attributes(part)["names"]
+    }
+    part
+  })
+  first <- parts[[1]]
+  new_token(do.call(c, fields), attr(first, "resource"), attr(first, "sent"))
 }
 
 # A part of a token does not show its secrets either.

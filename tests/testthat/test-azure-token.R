@@ -190,6 +190,8 @@ test_that("headers hold the token and do not show it", {
       "Proxy: Bearer <REDACTED>"
     )
   )
+  expect_identical(format(headers[0]), character())
+  expect_identical(format(unname(headers)), ": Bearer <REDACTED>")
   expect_true(identical(more$Authorization, "Bearer CANARY-1"))
 })
 

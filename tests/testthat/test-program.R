@@ -22,7 +22,9 @@ test_that("output that is not to be kept is in no file", {
 })
 
 test_that("what cannot be run is named, and what takes too long is ended", {
-  expect_error(run_program("/nowhere/x"), "/nowhere/x cannot be run: No such file", fixed = TRUE)
+  nowhere <- run_program("/nowhere/x")
+  expect_identical(nowhere$status, NA_integer_)
+  expect_match(nowhere$errors, "/nowhere/x cannot be run: No such file", fixed = TRUE)
   expect_identical(shell("exec sleep 30", limit = 0.2)$status, NA_integer_)
   expect_identical(shell("kill -9 $$")$status, NA_integer_)
 })
@@ -30,11 +32,14 @@ test_that("what cannot be run is named, and what takes too long is ended", {
 test_that("an interrupt ends the program too", {
   pid <- withr::local_tempfile()
   when <- interrupt_after(0.3)
-  waiting <- sprintf("echo $$ >'%s'; exec sleep 30", pid)
+  # With a child of its own, as git has them.
+  waiting <- sprintf("sleep 30 & echo $! >'%s'; wait", pid)
   caught <- tryCatch(shell(waiting), interrupt = identity)
   expect_s3_class(caught, c("interrupt", "condition"), exact = TRUE)
   expect_lt(as.numeric(Sys.time()) - as.numeric(readLines(when)), 2)
-  expect_false(tools::pskill(as.integer(readLines(pid)), 0))
+  child <- as.integer(readLines(pid))
+  wait_for(!tools::pskill(child, 0), "the program's child to end", seconds = 5)
+  succeed()
 })
 
 test_that("an interrupt ends the reports that wait for git", {
@@ -57,4 +62,28 @@ test_that("a temporary directory that was cleaned away is made again", {
     "cat(entrar:::run_program(c('/bin/sh', '-c', 'echo fine'))$output)"
   )
   expect_identical(output, "fine")
+})
+
+test_that("a path that is not ASCII is found, and lines are read, whatever locale and options say", {
+  skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
+  directory <- withr::local_tempdir()
+  path <- file.path(directory, "\u00e9")
+  writeLines(c("#!/bin/sh", "printf '\\303\\251'"), path)
+  Sys.chmod(path, "0755")
+  withr::local_envvar(LC_ALL = "C")
+  output <- run_script(
+    "options(encoding = 'UTF-16')",
+    sprintf("path <- list.files('%s', full.names = TRUE)", directory),
+    "cat(charToRaw(entrar:::run_program(path)$output))"
+  )
+  expect_identical(output, "c3 a9")
+})
+
+test_that("a git that cannot be run is in the report", {
+  directory <- withr::local_tempdir()
+  git <- file.path(directory, "git")
+  writeLines(c("#!/nowhere/interpreter", ""), git)
+  Sys.chmod(git, "0755")
+  local_session(NA, PATH = paste(directory, Sys.getenv("PATH"), sep = ":"))
+  expect_identical(azure_git_sitrep("x")$git, NA_character_)
 })

@@ -32,23 +32,23 @@ pub fn output(path: &str) -> io::Result<Stdio> {
 }
 
 /// Runs a command to its end: its exit code, or `None` if a signal or the limit has ended it. If R wants the call to end
-/// first, the program is ended and the request returned.
+/// first, the command and all that it has started are ended, and the request returned.
 pub fn run(command: &mut Command, limit: Duration) -> io::Result<Result<Option<i32>, Request>> {
+    // git's own children do not end with it, so that all of them make a group.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
     let mut running = Running(command.spawn()?);
     let start = Instant::now();
     let mut looked = start;
     loop {
-        let ended = running.0.try_wait()?;
-        // At a terminal, Ctrl-C ends the program too.
-        let was_killed = ended.is_some_and(|status| status.code().is_none());
-        if was_killed || looked.elapsed() >= INTERRUPT_TICK {
+        if let Some(code) = running.exit_code() {
+            return Ok(Ok(code));
+        }
+        if looked.elapsed() >= INTERRUPT_TICK {
             looked = Instant::now();
             if let Some(request) = interrupt::requested() {
                 return Ok(Err(request));
             }
-        }
-        if let Some(status) = ended {
-            return Ok(Ok(status.code()));
         }
         if start.elapsed() > limit {
             return Ok(Ok(None));
@@ -61,33 +61,41 @@ pub fn run(command: &mut Command, limit: Duration) -> io::Result<Result<Option<i
 struct Running(Child);
 
 impl Running {
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
+    /// Once it has ended: its exit code, which is not known after a signal, or if whoever started R has children reaped
+    /// by themselves.
+    fn exit_code(&mut self) -> Option<Option<i32>> {
+        match self.0.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(status.code()),
+            Err(_) => Some(None),
+        }
     }
 
-    /// git ends its own children when it is asked to end, not when it is killed.
+    /// `at_once` gives no time to tidy up.
     #[cfg(unix)]
-    fn ask_to_end(&self) {
-        let process = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+    fn end(&mut self, at_once: bool) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let signal = if at_once { Signal::KILL } else { Signal::TERM };
+        // The group is still there: its first process was not waited for.
+        let _ = kill_process_group(Pid::from_child(&self.0), signal);
     }
 
     #[cfg(not(unix))]
-    fn ask_to_end(&mut self) {
+    fn end(&mut self, _at_once: bool) {
         let _ = self.0.kill();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.has_ended() {
+        if self.exit_code().is_some() {
             return;
         }
-        self.ask_to_end();
+        self.end(false);
         let asked = Instant::now();
-        while !self.has_ended() {
+        while self.exit_code().is_none() {
             if asked.elapsed() > GRACE {
-                let _ = self.0.kill();
+                self.end(true);
                 let _ = self.0.wait();
                 return;
             }
