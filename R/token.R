@@ -35,7 +35,8 @@ print.entrar_token <- function(x, ...) {
   invisible(x)
 }
 
-# More fields do not make it show its secrets.
+# More fields do not make it show its secrets. The arguments have the names of base R's.
+# nolint start: object_name_linter.
 #' @export
 c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
   parts <- list(...)
@@ -48,6 +49,7 @@ c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
   first <- parts[[1]]
   new_token(do.call(c, fields), attr(first, "resource"), attr(first, "sent"))
 }
+# nolint end
 
 # A part of a token does not show its secrets either.
 #' @export
