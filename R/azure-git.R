@@ -64,7 +64,7 @@ git_credential_path <- function() {
 
 # What the helper prints; its complaint as an error.
 run_git_credential <- function(words) {
-  done <- run_program(c(git_credential_path(), words), limit = 86400)
+  done <- run_program(c(git_credential_path(), words), limit = longest_timeout)
   if (!identical(done$status, 0L)) {
     complaint <- if (length(done$errors)) {
       done$errors
@@ -152,8 +152,7 @@ format.azure_git_sitrep <- function(x, ...) {
     organisation = if (is.na(x$organization)) "not known" else x$organization,
     tenant = tenant_in_words(x)
   )
-  lines <- lines[!is.na(lines)]
-  c("<azure_git_sitrep>", paste0(format(paste0(names(lines), ":")), " ", lines))
+  c("<azure_git_sitrep>", labelled(lines))
 }
 
 #' @export
@@ -313,7 +312,7 @@ ask_helper <- function(organization, challenge) {
     c("GIT_CREDENTIAL_PWB_TRACE=1", "GIT_TERMINAL_PROMPT=0"),
     input = request,
     keep_output = FALSE,
-    limit = 86400
+    limit = longest_timeout
   )
   lines <- done$errors
   traced <- grepl("^git-credential-pwb: trace: ", lines)

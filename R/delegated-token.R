@@ -66,9 +66,6 @@
 #' @export
 getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
   call <- sys.call()
-  if (missing(resource)) {
-    stop_bad_resource("it is missing", call)
-  }
   resource <- check_resource(resource, call)
   as <- if (missing(as)) "list" else match.arg(as)
   if (as == "AzureToken") {
@@ -95,7 +92,11 @@ request_token <- function(resource) {
 
 # The same without a warning.
 ask_for_token <- function(resource, timeout) {
-  reply <- if (use_ide()) ask_ide(resource) else delegated_token(resource, timeout)
+  unless_interrupted(if (use_ide()) ask_ide(resource) else delegated_token(resource, timeout))
+}
+
+# What Rust has returned, unless R wanted the call to end meanwhile.
+unless_interrupted <- function(reply) {
   if (!is.null(reply$interrupt)) {
     raise(reply$interrupt)
   }
@@ -105,7 +106,9 @@ ask_for_token <- function(resource, timeout) {
 # What has to do with R's types is checked here, the rest in Rust. Returns the resource in UTF-8, and the
 # one that a name stands for.
 check_resource <- function(resource, call) {
-  given <- if (is.null(resource)) {
+  given <- if (missing(resource)) {
+    "it is missing"
+  } else if (is.null(resource)) {
     "it is NULL"
   } else if (!is.character(resource)) {
     sprintf("it is an object of class \"%s\"", class(resource)[[1]])

@@ -38,10 +38,7 @@
 #' }
 #' @export
 req_auth_azure <- function(req, resource) {
-  # Not kept in a variable: with it, a request that is saved would bring along the source file of the call.
-  if (missing(resource)) {
-    stop_bad_resource("it is missing", sys.call())
-  }
+  # The call is not kept in a variable: a request that is saved would bring along its source file.
   resource <- check_resource(resource, sys.call())
   if (!requireNamespace("httr2", quietly = TRUE)) {
     stop("`req_auth_azure()` needs the httr2 package. Install it with install.packages(\"httr2\").")

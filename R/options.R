@@ -40,12 +40,14 @@ call_timeout <- function() {
 }
 
 # A day is more than anybody waits, and keeps the arithmetic of deadlines safe.
+longest_timeout <- 86400
+
 check_timeout <- function(seconds, name) {
   good <- is.numeric(seconds) &&
     length(seconds) == 1 &&
     !is.na(seconds) &&
     seconds > 0 &&
-    seconds <= 86400
+    seconds <= longest_timeout
   if (!good) {
     stop(name, " must be one number of seconds, above 0 and at most 86400.", call. = FALSE)
   }

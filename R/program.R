@@ -14,10 +14,9 @@ run_program <- function(
   on.exit(unlink(files))
   writeLines(enc2utf8(input), files[[1]], useBytes = TRUE)
   kept <- c(files[[1]], if (keep_output) files[[2]] else "", files[[3]])
-  done <- program_status(as_bytes(words), as_bytes(variables), as_bytes(kept), limit)
-  if (!is.null(done$interrupt)) {
-    raise(done$interrupt)
-  }
+  done <- unless_interrupted(
+    program_status(as_bytes(words), as_bytes(variables), as_bytes(kept), limit)
+  )
   if (!is.null(done$failure)) {
     why <- sprintf("%s cannot be run: %s.", words[[1]], done$failure)
     return(list(status = NA_integer_, output = character(), errors = why))

@@ -32,9 +32,8 @@ ide_function <- function() {
   )
 }
 
-# One string of valid UTF-8, whatever somebody else's function made of it.
+# In valid UTF-8, whatever somebody else made of it.
 readable <- function(text) {
-  text <- paste(as.character(text), collapse = " ")
   iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "?")
 }
 
@@ -43,7 +42,7 @@ ask_ide <- function(resource) {
   sent <- as.numeric(Sys.time())
   token <- tryCatch(as.list(ide_function()(resource)), error = identity)
   if (inherits(token, "error")) {
-    return(ide_failure(readable(conditionMessage(token))))
+    return(ide_failure(readable(paste(conditionMessage(token), collapse = " "))))
   }
   ide_token(token, sent)
 }

@@ -57,7 +57,7 @@ azure_sitrep <- function(resources = NULL) {
   timeout <- sitrep_timeout()
   session <- session_report()
   place <- sitrep_place(session)
-  probe <- if (!is.na(session$address)) sitrep_probe(timeout$seconds)
+  probe <- if (!is.na(session$address)) unless_interrupted(probe_server(timeout$seconds))
   server <- sitrep_server(session, probe)
   cookie_failure <- sitrep_failure(session$cookie_failure)
   structure(
@@ -127,14 +127,6 @@ sitrep_place <- function(session) {
   )
 }
 
-sitrep_probe <- function(timeout) {
-  probe <- probe_server(timeout)
-  if (!is.null(probe$interrupt)) {
-    raise(probe$interrupt)
-  }
-  probe
-}
-
 sitrep_server <- function(session, probe) {
   answer <- probe$answer
   if (is.null(answer)) {
@@ -173,7 +165,7 @@ sitrep_obstacle <- function(place, server, cookie_failure) {
 sitrep_resource <- function(asked, timeout, obstacle) {
   sent <- as.numeric(Sys.time())
   # A text of a broken encoding cannot be printed.
-  shown <- iconv(enc2utf8(asked), "UTF-8", "UTF-8", sub = "?")
+  shown <- readable(asked)
   resource <- tryCatch(check_resource(asked, NULL), entrar_error = identity)
   known <- is.character(resource)
   failure <- NULL
@@ -260,7 +252,7 @@ sitrep_text <- function(x, marks, colours = NULL) {
     lapply(x$resources, entry_of_resource),
     list(entry_of_git(x$git))
   )
-  c(paste("<entrar_sitrep>", sitrep_time(x$time)), lines_of(entries, marks, colours))
+  c(paste("<entrar_sitrep>", format_time(x$time)), lines_of(entries, marks, colours))
 }
 
 # One fact, with lines below it.
@@ -274,7 +266,7 @@ entries_of_process <- function(x) {
     x$versions$entrar,
     x$versions$R,
     x$versions$platform,
-    sitrep_time(x$started)
+    format_time(x$started)
   )
   timeout <- sprintf("%s seconds for each question", format(x$timeout$seconds))
   list(
@@ -367,9 +359,9 @@ entry_of_cookie <- function(cookie, now) {
   state <- if (is.na(cookie$expires_at)) {
     "its date cannot be read"
   } else if (cookie$expired) {
-    sprintf("expired %s, %s ago", sitrep_time(cookie$expires_at), span(now - cookie$expires_at))
+    sprintf("expired %s, %s ago", format_time(cookie$expires_at), span(now - cookie$expires_at))
   } else {
-    sprintf("until %s, for %s", sitrep_time(cookie$expires_at), span(cookie$expires_at - now))
+    sprintf("until %s, for %s", format_time(cookie$expires_at), span(cookie$expires_at - now))
   }
   mark <- if (cookie$sent) "good" else "note"
   unused <- if (!cookie$sent && !cookie$expired) " (the other is sent)"
@@ -459,7 +451,7 @@ entry_of_resource <- function(found) {
   until <- if (is.na(found$expires_at)) {
     "it is not known until when"
   } else {
-    sprintf("until %s, for %s", sitrep_time(found$expires_at), span(found$lifetime))
+    sprintf("until %s, for %s", format_time(found$expires_at), span(found$lifetime))
   }
   scopes <- if (length(found$scopes)) found$scopes else "not told"
   details <- paste("scopes:", paste(scopes, collapse = " "))
@@ -530,10 +522,6 @@ lines_of <- function(entries, marks, colours) {
     lines <- c(lines, first, text[-1], unlist(lapply(details, wrapped)))
   }
   lines
-}
-
-sitrep_time <- function(seconds) {
-  format(as.POSIXct(seconds, origin = "1970-01-01"), "%Y-%m-%d %H:%M:%S %Z")
 }
 
 # A length of time, about as exactly as one would say it.

@@ -26,7 +26,12 @@ format.entrar_token <- function(x, ...) {
     id_token = if (!is.null(fields[["id_token"]])) redacted
   )
   lines <- lines[!is.na(lines)]
-  c("<entrar_token>", paste0(format(paste0(names(lines), ":")), " ", lines))
+  c("<entrar_token>", labelled(lines))
+}
+
+# Each line behind its name.
+labelled <- function(lines) {
+  paste0(format(paste0(names(lines), ":")), " ", lines)
 }
 
 #' @export
@@ -74,6 +79,10 @@ str.entrar_token <- function(object, ...) {
   str(fields, ...)
 }
 
+format_time <- function(seconds) {
+  format(as.POSIXct(seconds, origin = "1970-01-01"), "%Y-%m-%d %H:%M:%S %Z")
+}
+
 format_expiry <- function(expires_at) {
   # It may have been made a date.
   expires_at <- suppressWarnings(as.numeric(expires_at))[1]
@@ -81,7 +90,7 @@ format_expiry <- function(expires_at) {
     return("not known")
   }
   minutes <- (expires_at - as.numeric(Sys.time())) / 60
-  when <- format(as.POSIXct(expires_at, origin = "1970-01-01"), "%Y-%m-%d %H:%M:%S %Z")
+  when <- format_time(expires_at)
   if (minutes <= 0) {
     return(sprintf("%s (has expired)", when))
   }

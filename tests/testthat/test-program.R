@@ -2,6 +2,15 @@
 
 shell <- function(script, ...) run_program(c("/bin/sh", "-c", script), ...)
 
+# A session of nobody's, in which this script is git.
+local_git <- function(..., frame = parent.frame()) {
+  directory <- withr::local_tempdir(.local_envir = frame)
+  git <- file.path(directory, "git")
+  writeLines(c(...), git)
+  Sys.chmod(git, "0755")
+  local_session(NA, PATH = paste(directory, Sys.getenv("PATH"), sep = ":"), frame = frame)
+}
+
 test_that("a program's status and lines come back, and it sees its input and its variables", {
   done <- shell(
     "cat; echo $GREETING; echo no >&2; exit 3",
@@ -43,11 +52,7 @@ test_that("an interrupt ends the program too", {
 })
 
 test_that("an interrupt ends the reports that wait for git", {
-  directory <- withr::local_tempdir()
-  git <- file.path(directory, "git")
-  writeLines(c("#!/bin/sh", "exec sleep 30"), git)
-  Sys.chmod(git, "0755")
-  local_session(NA, PATH = paste(directory, Sys.getenv("PATH"), sep = ":"))
+  local_git("#!/bin/sh", "exec sleep 30")
   for (report in list(azure_sitrep, azure_git_sitrep)) {
     when <- interrupt_after(0.3)
     expect_s3_class(tryCatch(report(), interrupt = identity), "interrupt")
@@ -80,10 +85,6 @@ test_that("a path that is not ASCII is found, and lines are read, whatever local
 })
 
 test_that("a git that cannot be run is in the report", {
-  directory <- withr::local_tempdir()
-  git <- file.path(directory, "git")
-  writeLines(c("#!/nowhere/interpreter", ""), git)
-  Sys.chmod(git, "0755")
-  local_session(NA, PATH = paste(directory, Sys.getenv("PATH"), sep = ":"))
+  local_git("#!/nowhere/interpreter", "")
   expect_identical(azure_git_sitrep("x")$git, NA_character_)
 })
