@@ -97,7 +97,7 @@ remedies <- c(
   access_denied = "An administrator of your organisation decides about this; asking again does not help.",
   misconfigured = "You cannot mend this: ask the administrator to check the server's app registration, its secret and its tenant.",
   throttled = "Wait before you try again, and reuse a token until shortly before it expires.",
-  unavailable = "Try again in a few minutes."
+  unavailable = "Try again later."
 )
 
 # The condition for a failure: `failure` holds what Rust knows of it (see `crates/r/src/convert.rs`),
@@ -105,6 +105,7 @@ remedies <- c(
 new_failure <- function(failure, resource, call) {
   unknown <- list(
     server_text = NA_character_,
+    remedy = NA_character_,
     oauth_error = NA_character_,
     suberror = NA_character_,
     claims = NA_character_,
@@ -116,7 +117,7 @@ new_failure <- function(failure, resource, call) {
     retryable = FALSE
   )
   failure <- utils::modifyList(unknown, failure)
-  fields <- setdiff(names(unknown), "server_text")
+  fields <- setdiff(names(unknown), c("server_text", "remedy"))
   structure(
     class = c(paste0("entrar_error_", failure$kind), "entrar_error", "error", "condition"),
     c(
@@ -129,13 +130,17 @@ new_failure <- function(failure, resource, call) {
 
 failure_message <- function(failure, resource) {
   wait <- if (!is.na(failure$retry_after)) {
-    sprintf("The server asks to wait %s seconds.", format(ceiling(failure$retry_after)))
+    sprintf("The server asks to wait %s.", span(ceiling(failure$retry_after)))
   }
   lines <- c(
     paste0(failure_opening(resource), end_sentence(failure$message)),
     if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
     wait,
-    remedies[[failure$kind]],
+    if (is.null(failure$remedy) || is.na(failure$remedy)) {
+      remedies[[failure$kind]]
+    } else {
+      failure$remedy
+    },
     where_to_read(failure$kind)
   )
   paste(lines, collapse = "\n")

@@ -124,9 +124,14 @@ check_resource <- function(resource, call) {
   }
   checked <- checked_resource(resource)
   if (is.list(checked)) {
-    stop(new_failure(checked, resource, call))
+    stop(new_failure(checked, repeatable(resource), call))
   }
   checked
+}
+
+# What was given for a resource and is none may be an address with a password in it.
+repeatable <- function(text) {
+  if (grepl("@", text, fixed = TRUE)) NA_character_ else text
 }
 
 stop_bad_resource <- function(given, call) {

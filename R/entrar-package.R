@@ -28,4 +28,5 @@
 .onLoad <- function(libname, pkgname) {
   vector("list", 2e5)
   failure_kinds()
+  prepare_interrupts()
 }

@@ -116,4 +116,8 @@ program_status <- function(words, variables, files, limit) .Call(wrap__program_s
 #' @noRd
 failure_kinds <- function() .Call(wrap__failure_kinds)
 
+#' Makes the objects of R's that a call needs while it waits.
+#' @noRd
+prepare_interrupts <- function() .Call(wrap__prepare_interrupts)
+
 # nolint end

@@ -32,9 +32,10 @@
 #'     `sent`, whether it is the one to be sent. `cookie_failure`: why none can be.
 #'   * `clock_skew`: how many seconds the server's clock is ahead of this machine's.
 #'   * `https`: whether the address is of https.
-#'   * `bundle`: the CA bundle's `variable`, `path`, number of `certificates` and `failure`.
-#'   * `proxy`: the `variable` that names it, its `address`, whether it `applies` to the server and the
-#'     `exception` if it does not.
+#'   * `bundle`: the CA bundle's `variable`, `path`, number of `certificates`, `faults` (what in it cannot be read) and
+#'     `failure`.
+#'   * `proxy`: the `variable` that names it, its `address` (or the `failure` to understand it), whether it `applies` to
+#'     the server and the `exception` if it does not.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
 #'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds; or the `failure`.
 #'   * `git`: its version, the names of credential helpers, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
@@ -78,7 +79,7 @@ azure_sitrep <- function(resources = NULL) {
       clock_skew = if (is.null(probe$answer)) NA_real_ else probe$answer$clock_skew,
       https = if (is.null(session$way)) NA else session$way$https,
       bundle = sitrep_bundle(session$way$bundle),
-      proxy = session$way$proxy,
+      proxy = sitrep_proxy(session$way$proxy),
       resources = lapply(
         resources,
         sitrep_resource,
@@ -154,6 +155,13 @@ sitrep_bundle <- function(bundle) {
   bundle
 }
 
+sitrep_proxy <- function(proxy) {
+  if (!is.null(proxy)) {
+    proxy["failure"] <- list(sitrep_failure(proxy$failure))
+  }
+  proxy
+}
+
 # Why no token would come whatever is asked for. The IDE's function needs neither version nor cookie.
 sitrep_obstacle <- function(place, server, cookie_failure) {
   needed <- list(place$failure, server$failure, server$version_failure, cookie_failure)
@@ -181,8 +189,8 @@ sitrep_resource <- function(asked, timeout, obstacle) {
   }
   granted <- !is.null(token)
   list(
-    asked = without_password(shown),
-    resource = if (known) without_password(resource) else NA_character_,
+    asked = if (known || !is.na(repeatable(shown))) shown else "a text with an \"@\"",
+    resource = if (known) resource else NA_character_,
     was_asked = known && is.null(obstacle),
     granted = granted,
     scopes = if (granted && !is.na(token$scope)) strsplit(token$scope, " +")[[1]] else character(),
@@ -201,15 +209,7 @@ sitrep_failure <- function(failure, resource = NA_character_) {
 
 sitrep_fields <- function(condition) {
   fields <- unclass(condition)
-  fields <- fields[setdiff(names(fields), "call")]
-  fields$message <- without_password(fields$message)
-  fields$resource <- without_password(fields$resource)
-  fields
-}
-
-# A caller's own text may hold a URL with a password.
-without_password <- function(text) {
-  gsub("(://)[^/?#[:space:]]*@", "\\1", text)
+  fields[setdiff(names(fields), "call")]
 }
 
 # --- Report --------------------------------------------------------------------------------------
@@ -404,7 +404,8 @@ entries_of_bundle <- function(x) {
       count <- bundle$certificates
       unit <- if (count == 1) "certificate" else "certificates"
       text <- sprintf("%s, %d %s instead of the system's", where, count, unit)
-      entry("good", "CA bundle", text)
+      mark <- if (length(bundle$faults)) "note" else "good"
+      entry(mark, "CA bundle", text, sprintf("%s.", capitalised(bundle$faults)))
     } else {
       entry("bad", "CA bundle", where, failure_details(bundle$failure))
     }
@@ -423,7 +424,7 @@ entries_of_proxy <- function(x) {
   text <- sprintf("%s (%s)", address, proxy$variable)
   if (proxy$applies) {
     mark <- if (is.na(proxy$address)) "bad" else "good"
-    return(list(entry(mark, "Proxy", text)))
+    return(list(entry(mark, "Proxy", text, failure_details(proxy$failure))))
   }
   why <- if (proxy$exception == "loopback") {
     "the address is this machine"
@@ -492,11 +493,13 @@ failure_details <- function(failure) {
   text <- failure$message
   if (startsWith(text, opening)) {
     text <- substring(text, nchar(opening) + 1)
-    # A sentence begins now, unless it begins with a name.
-    text <- sub("^([a-z])(?=[a-z]*[ '])", "\\U\\1", text, perl = TRUE)
+    text <- capitalised(text)
   }
   c(strsplit(text, "\n", fixed = TRUE)[[1]], sprintf("%s: %s", names(ids), ids))
 }
+
+# A sentence begins with a capital letter, unless it begins with a name.
+capitalised <- function(text) sub("^([a-z])(?=[a-z]*[ '])", "\\U\\1", text, perl = TRUE)
 
 # The entries as lines no wider than the console, as far as words allow. Advice that has been given
 # is not given again.

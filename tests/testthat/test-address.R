@@ -26,6 +26,37 @@ test_that("what is no http address is said to be none, without repeating it", {
   ))
 })
 
+test_that("a password that nobody has percent-encoded is shown nowhere, and nobody is asked", {
+  written <- c(
+    "http://svc:CANARY/CANARY@server.example",
+    "http://svc:CANARY@CANARY#CANARY@server.example:8080",
+    "svc:CANARY?CANARY@server.example",
+    "https://svc:CANARY\\CANARY@server.example"
+  )
+  expect_messages(unlist(lapply(seq_along(written), function(i) {
+    failure(paste("address", i), "unreachable", written[[i]])
+  })))
+  for (address in written) {
+    for (variables in list(
+      list(address),
+      list("http://server.invalid", http_proxy = address),
+      list("https://server.invalid", all_proxy = address)
+    )) {
+      do.call(local_session, variables)
+      report <- azure_sitrep(address)
+      expect_false(any(grepl(canary, c(format(report), capture.output(str(report))))))
+      expect_match(format(report), "percent-encode", all = FALSE)
+    }
+    local_session("http://127.0.0.1:1")
+    report <- azure_sitrep(c(address, paste0(address, "/.default")))
+    expect_false(any(grepl(canary, c(format(report), capture.output(str(report))))))
+    error <- tryCatch(getDelegatedAzureToken(address), error = identity)
+    expect_s3_class(error, "entrar_error_bad_resource")
+    expect_identical(error$resource, NA_character_)
+    expect_false(any(grepl(canary, capture.output(print(error), dput(unclass(error)[-2])))))
+  }
+})
+
 test_that("only a version that is known to be too old is refused", {
   address <- wire_address(list(token_reply()))
   expect_messages(

@@ -141,6 +141,20 @@ test_that("what the server asks to wait is waited", {
   azure_forget()
 })
 
+test_that("an answer ends what the server asked to wait", {
+  busy <- reply(status = "503 Service Unavailable", headers = "Retry-After: 86400")
+  address <- wire_address(list(busy), list(token_reply()))
+  local_session(address)
+  azure_forget()
+  expect_error(azure_token(storage), class = "entrar_error_unavailable")
+  expect_error(azure_token(storage), class = "entrar_error_unavailable")
+  expect_length(requests_at(address), 1)
+  getDelegatedAzureToken(storage)
+  expect_type(azure_token(storage), "character")
+  expect_length(requests_at(address), 3)
+  azure_forget()
+})
+
 test_that("bad arguments are errors, as everywhere", {
   local_numbered()
   expect_error(azure_token(), class = "entrar_error_bad_resource")

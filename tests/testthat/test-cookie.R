@@ -86,3 +86,21 @@ test_that("when the later of two cookies is refused, the other gets its chance",
   getDelegatedAzureToken(storage)
   expect_true(identical(sent_cookies(address), c(later, sooner)))
 })
+
+test_that("a refused cookie is not sent again if there is no other", {
+  cookie <- canary_cookie()
+  address <- wire_address(list(reply(status = "401 Unauthorized")))
+  failure("refused", "bad_cookie", address, cookie = cookie)
+  expect_length(requests_at(address), 1)
+  # The file holds the same one.
+  address <- wire_address(list(reply(status = "401 Unauthorized")))
+  directory <- local_cookie_file(cookie)
+  failure(
+    "both refused",
+    "bad_cookie",
+    address,
+    cookie = cookie,
+    env = c(PWB_SESSION_RUNTIME_DIR = directory)
+  )
+  expect_length(requests_at(address), 1)
+})

@@ -7,13 +7,23 @@ refusal <- function(...) {
 
 # Source: Microsoft Entra authentication and authorization error codes.
 codes <- list(
-  sign_in_required = c(700082L, 70008L, 70043L, 50173L, 50076L, 50079L, 50074L, 50078L, 50058L),
-  consent_required = c(65001L, 650056L, 650057L),
-  access_denied = c(53000L, 53003L, 530032L),
-  bad_resource = c(500011L, 70011L, 28002L, 700022L, 90009L),
-  misconfigured = c(7000215L, 7000222L, 700016L, 90002L),
+  sign_in_required = c(
+    c(700082L, 70008L, 70043L, 50173L, 50076L, 50079L, 50074L, 50078L, 50058L),
+    c(50132L, 50055L, 50158L, 500133L, 50199L, 530036L)
+  ),
+  consent_required = c(65001L, 650056L, 650057L, 90094L, 65004L),
+  access_denied = c(
+    c(53000L, 53003L, 530032L, 53001L, 530035L, 530003L, 530034L, 53011L),
+    c(50105L, 50020L, 90072L, 50057L)
+  ),
+  bad_resource = c(500011L, 70011L, 28002L, 700022L, 90009L, 650052L, 500014L),
+  misconfigured = c(
+    c(7000215L, 7000222L, 700016L, 90002L, 90019L, 50011L, 7000218L),
+    c(65002L, 700025L, 700027L, 700213L, 50194L)
+  ),
   throttled = 50196L,
-  unavailable = c(90055L, 90006L, 90024L, 50033L, 90033L)
+  unavailable = c(90055L, 90006L, 90024L, 50033L, 90033L),
+  server_error = 54005L
 )
 
 test_that("every code of the table has its kind, and is asked once", {
@@ -149,4 +159,28 @@ test_that("a scope in the place of a resource gets a hint", {
     ),
     failure("two in one", "bad_resource", "http://127.0.0.1:1", resource = "https://a https://b")
   ))
+})
+
+test_that("whoever may not have a token is not sent to sign in again", {
+  for (code in codes$access_denied) {
+    local_session(refusal(error = "invalid_grant", error_codes = I(code)))
+    error <- tryCatch(getDelegatedAzureToken(storage), error = identity)
+    expect_no_match(conditionMessage(error), "[Ss]ign (in|out)")
+  }
+})
+
+test_that("some codes have advice of their own", {
+  advice <- function(code, ...) {
+    address <- refusal(error = "invalid_grant", error_codes = I(code))
+    failure(as.character(code), names(Filter(function(of) code %in% of, codes)), address, ...)
+  }
+  expect_messages(c(
+    unlist(lapply(c(50020L, 50055L, 50057L, 50105L, 53000L, 65004L, 530036L, 650052L), advice)),
+    advice(500014L, resource = "api://my-app")
+  ))
+})
+
+test_that("a long wait is told in hours, and nothing says that minutes will do", {
+  busy <- reply(status = "503 Service Unavailable", headers = "Retry-After: 86400")
+  expect_messages(failure("a day", "unavailable", wire_address(list(busy)), retry_after = 86400))
 })

@@ -122,6 +122,25 @@ test_that("plain http to another host works, with one warning", {
   expect_silent(getDelegatedAzureToken(storage))
 })
 
+test_that("the warning of plain http comes though the call fails", {
+  proxy <- sprintf("http://127.0.0.1:%d", wire_server()$ports[["http"]])
+  local_session(
+    sub("127.0.0.1:[0-9]+", "server.invalid", wire_address(list(reply(status = "500 No")))),
+    http_proxy = proxy
+  )
+  rm(list = ls(warned), envir = warned)
+  expect_warning(
+    expect_error(getDelegatedAzureToken(storage), class = "entrar_error_server_error"),
+    "plain http"
+  )
+  # Without a cookie nothing goes out.
+  rm(list = ls(warned), envir = warned)
+  local_session("http://server.invalid", cookie = NA)
+  expect_no_warning(
+    expect_error(getDelegatedAzureToken(storage), class = "entrar_error_bad_cookie")
+  )
+})
+
 test_that("this machine has three names", {
   for (host in c("127.0.0.1", "localhost")) {
     local_session(wire_address(list(token_reply()), host = host))

@@ -161,3 +161,49 @@ test_that("an R that had no file left for the first call can make the next one",
   )
   expect_identical(output, "entrar_error_unavailable entrar_error entrar_token")
 })
+
+# Tcl's timers run R code while R looks for an interrupt.
+skip_if_no_timers <- function() {
+  skip_if_not(nzchar(Sys.which("setsid")) && capabilities("tcltk"), "no setsid or Tcl")
+}
+
+test_that("R code that asks again while R looks for an interrupt is told so, and both go on", {
+  skip_if_no_timers()
+  local_session(wire_address(list(list("wait", 1), token_reply()), list(token_reply())))
+  output <- run_script(
+    "suppressWarnings(library(tcltk))",
+    "inner <- NULL",
+    "ask <- function() inner <<- tryCatch(getDelegatedAzureToken('r'), error = identity)",
+    "invisible(tcl('after', 100, ask))",
+    "outer <- getDelegatedAzureToken('r')",
+    "cat(class(inner)[[1]], conditionMessage(inner), class(outer), class(getDelegatedAzureToken('r')), sep = '\n')"
+  )
+  expect_identical(
+    output[c(1, 5, 6)],
+    c("entrar_error_unavailable", "entrar_token", "entrar_token")
+  )
+  expect_match(output[[2]], "another question is under way in this R process")
+})
+
+test_that("an R that runs out of memory in the middle of a call can make the next one", {
+  skip_if_no_timers()
+  local_session(
+    wire_address(list(list("wait", 1), token_reply()), list(token_reply())),
+    R_MAX_VSIZE = "150Mb"
+  )
+  output <- run_script(
+    "suppressWarnings(library(tcltk))",
+    "hoard <- NULL",
+    "fill <- function() {",
+    "  for (n in c(1e6, 1e5, 1e4, 1e3)) try(repeat hoard <<- list(hoard, numeric(n)), silent = TRUE)",
+    "  repeat hoard <<- list(hoard, numeric(1))",
+    "}",
+    "for (delay in c(100, 200, 300)) invisible(tcl('after', delay, fill))",
+    "outcome <- tryCatch(class(getDelegatedAzureToken('r')), error = identity, interrupt = identity)",
+    "full <- !is.null(hoard)",
+    "hoard <- NULL",
+    "invisible(gc())",
+    "cat(full, class(getDelegatedAzureToken('r')))"
+  )
+  expect_true("TRUE entrar_token" %in% output)
+})

@@ -14,9 +14,9 @@ by_status <- function(status, kind, attempts, ..., headers = character()) {
 
 test_that("each status has its kind and its number of attempts", {
   expect_messages(c(
-    by_status("400 Bad Request", "bad_cookie", 2),
-    by_status("401 Unauthorized", "bad_cookie", 2),
-    by_status("403 Forbidden", "bad_cookie", 2),
+    by_status("400 Bad Request", "bad_cookie", 1),
+    by_status("401 Unauthorized", "bad_cookie", 1),
+    by_status("403 Forbidden", "bad_cookie", 1),
     by_status("404 Not Found", "server_too_old", 1),
     by_status("405 Method Not Allowed", "server_too_old", 1),
     by_status("418 I'm a teapot", "server_error", 1, retryable = FALSE),
@@ -98,7 +98,7 @@ test_that("each JSON-RPC code has its kind and its number of attempts", {
       code
     ))))
     shown <- failure(paste("code", code), kind, address, http_status = NA_integer_)
-    expect_length(requests_at(address), switch(kind, bad_cookie = 2, unavailable = 3, 1))
+    expect_length(requests_at(address), switch(kind, unavailable = 3, 1))
     shown
   }
   expect_messages(unlist(lapply(c(1:13, 100, 200), by_code)))

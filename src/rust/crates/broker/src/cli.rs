@@ -69,7 +69,7 @@ struct Demo {
     /// Instead of running a command, write the session's variables to FILE, and end when standard input does
     ///
     /// A line of FILE is NAME=VALUE; a variable without a value is to be unset. FILE holds a secret: put it into a directory
-    /// that nobody else enters. It is removed at the end
+    /// that nobody else enters. It must be a new one, and is removed at the end
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     environment: Option<PathBuf>,
     /// The command to run, with its arguments

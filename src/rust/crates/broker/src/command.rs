@@ -74,14 +74,17 @@ impl Signals {
 /// Whether whoever started this process wants it to ignore a signal (`nohup`, a shell's `&`). The command then inherits
 /// that, and to catch the signal would undo it.
 #[cfg(unix)]
+#[allow(
+    unsafe_code,
+    reason = "nothing else asks what a signal does without setting it"
+)]
 fn is_ignored(signal: rustix::process::Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    let bit = u32::try_from(signal.as_raw() - 1).unwrap_or(63);
-    mask.is_some_and(|mask| mask >> bit & 1 == 1)
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action nothing changes, and a result of 0 says that the old one was written.
+    unsafe {
+        libc::sigaction(signal.as_raw(), std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Whether Ctrl-C at a terminal reaches this process, so that an interrupt was probably typed. It reaches the command too then, which is of the same process

@@ -81,7 +81,7 @@ pub(crate) enum Error {
     Randomness(#[from] getrandom::Error),
     #[error("the session's directory cannot be set up in {dir}: {0}", dir = .1.display())]
     RuntimeDirectory(io::Error, PathBuf),
-    #[error("the variables cannot be written to {file}: {0}", file = .1.display())]
+    #[error("the variables cannot be written to {file}: {why}", file = .1.display(), why = reason(.0))]
     Environment(io::Error, PathBuf),
     #[error("{}: command not found", .0.display())]
     NotFound(OsString),
@@ -106,6 +106,9 @@ fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another process listens there; choose another port".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::AlreadyExists => {
+            "there is such a file already, and it is left as it is; name another one".to_owned()
+        }
         _ => error.to_string(),
     }
 }

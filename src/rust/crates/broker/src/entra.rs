@@ -10,11 +10,12 @@ use entrar_client::oauth;
 use entrar_client::resource::Resource;
 use entrar_client::retry::{RETRIES, wait_before};
 use entrar_client::session::Address;
+use entrar_client::text::masked;
 use entrar_client::token::Token;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout_at};
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{self, Serializer};
 
 /// How long an exchange may take, connections and retries included. It is shorter than the 30 seconds that a client
 /// waits, so that the client gets an answer which says what happened.
@@ -122,14 +123,10 @@ impl Entra {
     /// A client for this registration; `deadline` is that of one exchange, as a rule [`DEADLINE`].
     ///
     /// # Errors
-    /// If the authority is no http(s) address, or the CA bundle or proxy that the environment names cannot be used.
+    /// If the authority is no https address (http will do for this machine), or the CA bundle or proxy that the
+    /// environment names cannot be used.
     pub fn new(env: Env, registration: Registration, deadline: Duration) -> Result<Self, Error> {
-        let authority = Address::parse(&registration.authority).map_err(|error| {
-            Error::new(
-                error.kind(),
-                "the tenant's authority is not an http(s) address",
-            )
-        })?;
+        let authority = authority(&registration.authority)?;
         let token_endpoint = Address::parse(authority.join("oauth2/v2.0/token").as_str())?;
         Ok(Self {
             http: Http::new(Settings::new(&env, token_endpoint.url()))?,
@@ -209,10 +206,27 @@ impl Entra {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(self.form(refresh_token, resource));
         let (sent, now) = (Instant::now(), self.env.now());
-        let reply = send(request, &self.token_endpoint.to_string(), now)
+        let reply = send(&self.http, request, &self.token_endpoint.to_string(), now)
             .await
             .map_err(no_reply)?;
-        self.read(&reply, sent, now)
+        self.read(&reply, sent, now).map_err(|mut failed| {
+            let mut object = Value::Object(failed.refusal.0);
+            mask(&mut object, &self.secrets(refresh_token));
+            failed.refusal = Refusal(match object {
+                Value::Object(object) => object,
+                _ => Map::new(),
+            });
+            failed
+        })
+    }
+
+    /// What a token endpoint is sent and must not be passed on, though it may quote it.
+    fn secrets(&self, refresh_token: &SecretString) -> Vec<SecretString> {
+        let client_secret = self.registration.client_secret.iter();
+        client_secret
+            .chain([refresh_token])
+            .flat_map(quotable)
+            .collect()
     }
 
     /// `offline_access` asks for a new refresh token, which is how a session outlives the first one.
@@ -261,6 +275,56 @@ impl Entra {
                 Err(Failed::finally("server_error", description))
             }
         }
+    }
+}
+
+/// The tenant's address. Refresh token and client secret go there, so that nobody else may read them on the way.
+fn authority(text: &str) -> Result<Address, Error> {
+    // The text is not repeated: it may hold a password.
+    let bad = |what: &str| {
+        Error::new(
+            Kind::Misconfigured,
+            format!("the tenant's authority {what}"),
+        )
+    };
+    if !text.contains("://") {
+        return Err(bad("has no scheme; write https:// before it"));
+    }
+    let address = Address::parse(text).map_err(|_| bad("is not an address that can be asked"))?;
+    if address.is_in_clear() {
+        return Err(bad(
+            "is an address of plain http, over which others could read the refresh token; write https:// instead",
+        ));
+    }
+    Ok(address)
+}
+
+/// The forms in which a token endpoint may quote what it was sent.
+fn quotable(secret: &SecretString) -> impl Iterator<Item = SecretString> {
+    /// To mask a shorter one would garble any text.
+    const SHORTEST: usize = 4;
+    let plain = secret.expose_secret().to_owned();
+    let in_form: String = form_urlencoded::byte_serialize(plain.as_bytes()).collect();
+    let encoded = in_form.replace('+', "%20");
+    [plain, in_form, encoded]
+        .into_iter()
+        .filter(|text| text.len() >= SHORTEST)
+        .map(SecretString::from)
+}
+
+/// Masks secrets in every text of a JSON value, also in the names of fields.
+fn mask(value: &mut Value, secrets: &[SecretString]) {
+    match value {
+        Value::String(text) => *text = masked(text, secrets),
+        Value::Array(values) => values.iter_mut().for_each(|value| mask(value, secrets)),
+        Value::Object(object) => {
+            let fields = std::mem::take(object);
+            for (name, mut value) in fields {
+                mask(&mut value, secrets);
+                object.insert(masked(&name, secrets), value);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -365,6 +429,60 @@ mod tests {
                       &scope=https%3A%2F%2Fdatabase.windows.net%2F%2F.default+offline_access";
         assert_eq!(form(None), public);
         assert_eq!(form(Some("s=1")), format!("{public}&client_secret=s%3D1"));
+    }
+
+    #[test]
+    fn an_authority_is_of_https_or_of_this_machine() {
+        let new = |authority: &str| {
+            let registration = Registration {
+                authority: authority.to_owned(),
+                client_id: "app".to_owned(),
+                client_secret: None,
+            };
+            Entra::new(Env::fixed(&[], NOW), registration, DEADLINE)
+        };
+        for good in [
+            "http://127.0.0.1:1/t",
+            "http://localhost/t",
+            "http://[::1]/t",
+        ] {
+            assert!(new(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("login.microsoftonline.com/canary", "has no scheme"),
+            ("127.0.0.1/canary", "has no scheme"),
+            ("http://login.microsoftonline.com/canary", "plain http"),
+            ("http://localhost.evil.example/canary", "plain http"),
+            ("ftp://canary", "is not an address"),
+            ("https://user:canary/word@host", "is not an address"),
+        ] {
+            let error = new(bad).err().unwrap();
+            assert_eq!(error.kind(), Kind::Misconfigured, "{bad}");
+            assert!(error.message().contains(why), "{bad}: {error}");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_endpoint_quotes_of_our_secrets_is_masked_wherever_it_stands() {
+        let secrets: Vec<_> = [&"canary+a/b".into(), &"canary s=1".into()]
+            .into_iter()
+            .flat_map(quotable)
+            .collect();
+        let mut value = json!({
+            "error_description": "no: refresh_token=canary%2Ba%2Fb&client_secret=canary+s%3D1",
+            "claims": "{\"canary+a/b\":\"canary%20s%3D1\"}",
+            "canary s=1": [{"deep": "canary+a/b"}, 7]
+        });
+        mask(&mut value, &secrets);
+        assert_eq!(
+            value,
+            json!({
+                "error_description": "no: refresh_token=<REDACTED>&client_secret=<REDACTED>",
+                "claims": "{\"<REDACTED>\":\"<REDACTED>\"}",
+                "<REDACTED>": [{"deep": "<REDACTED>"}, 7]
+            })
+        );
     }
 
     #[test]

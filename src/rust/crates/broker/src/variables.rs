@@ -27,8 +27,8 @@ impl Variables {
         }
     }
 
-    /// Writes them to a file that only its owner reads, a line `NAME=VALUE` each. There is no moment at which the file is
-    /// there and not whole.
+    /// Writes them to a new file that only its owner reads, a line `NAME=VALUE` each. There is no moment at which the file
+    /// is there and not whole. One that was there before stays as it is, and is an error.
     pub(crate) fn write(&self, path: PathBuf) -> io::Result<Written> {
         let lines = self.0.iter();
         let lines: String = lines
@@ -36,9 +36,11 @@ impl Variables {
             .collect();
         let mut unfinished = path.clone().into_os_string();
         unfinished.push(".unfinished");
-        let unfinished = Written(unfinished.into());
-        write_private(&unfinished.0, &lines.into())?;
-        fs::rename(&unfinished.0, &path)?;
+        let unfinished = PathBuf::from(unfinished);
+        write_private(&unfinished, &lines.into())?;
+        let unfinished = Written(unfinished);
+        // A link takes no place that is taken, where a rename would.
+        fs::hard_link(&unfinished.0, &path)?;
         Ok(Written(path))
     }
 }

@@ -56,6 +56,17 @@ impl Env {
         (!value.is_empty()).then_some(value)
     }
 
+    /// The first of these variables that is set, and its value.
+    #[must_use]
+    pub fn first<const N: usize>(
+        &self,
+        names: [&'static str; N],
+    ) -> Option<(&'static str, String)> {
+        names
+            .into_iter()
+            .find_map(|name| Some((name, self.var(name)?)))
+    }
+
     /// The time, in Unix seconds.
     #[must_use]
     pub fn now(&self) -> f64 {

@@ -2,80 +2,63 @@
 
 use std::fmt;
 
-/// What sort of failure an [`Error`] is. Its name is the R condition's class, the broker's log
-/// field, and the heading in the help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+/// The kinds and their names, written once.
+macro_rules! kinds {
+    ($($(#[$meaning:meta])* $kind:ident = $name:literal,)*) => {
+        /// What sort of failure an [`Error`] is. Its name is the R condition's class, the broker's log
+        /// field, and the heading in the help.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$meaning])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The kind's name, for example `"bad_cookie"`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Not a resource: not one non-empty string, or Entra ID knows no such resource or scope.
-    BadResource,
+    BadResource = "bad_resource",
     /// No server to ask.
-    NoSession,
+    NoSession = "no_session",
     /// The server is too old for delegated Azure tokens.
-    ServerTooOld,
+    ServerTooOld = "server_too_old",
     /// The session's cookie is missing, unreadable, expired or refused.
-    BadCookie,
+    BadCookie = "bad_cookie",
     /// Name resolution, connection or TLS failed.
-    Unreachable,
+    Unreachable = "unreachable",
     /// The deadline passed.
-    Timeout,
+    Timeout = "timeout",
     /// The answer is not one that the protocol knows.
-    BadReply,
+    BadReply = "bad_reply",
     /// The server reports an error that is none of the others.
-    ServerError,
+    ServerError = "server_error",
     /// The person has to sign in again.
-    SignInRequired,
+    SignInRequired = "sign_in_required",
     /// A permission, or consent to it, is missing.
-    ConsentRequired,
+    ConsentRequired = "consent_required",
     /// A policy forbids it.
-    AccessDenied,
+    AccessDenied = "access_denied",
     /// The server's own application, secret or tenant is set up wrongly.
-    Misconfigured,
+    Misconfigured = "misconfigured",
     /// Too many requests.
-    Throttled,
+    Throttled = "throttled",
     /// A passing fault that outlasted the retries.
-    Unavailable,
+    Unavailable = "unavailable",
 }
 
 impl Kind {
-    /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
-        Self::BadResource,
-        Self::NoSession,
-        Self::ServerTooOld,
-        Self::BadCookie,
-        Self::Unreachable,
-        Self::Timeout,
-        Self::BadReply,
-        Self::ServerError,
-        Self::SignInRequired,
-        Self::ConsentRequired,
-        Self::AccessDenied,
-        Self::Misconfigured,
-        Self::Throttled,
-        Self::Unavailable,
-    ];
-
-    /// The kind's name, for example `"bad_cookie"`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadResource => "bad_resource",
-            Self::NoSession => "no_session",
-            Self::ServerTooOld => "server_too_old",
-            Self::BadCookie => "bad_cookie",
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::BadReply => "bad_reply",
-            Self::ServerError => "server_error",
-            Self::SignInRequired => "sign_in_required",
-            Self::ConsentRequired => "consent_required",
-            Self::AccessDenied => "access_denied",
-            Self::Misconfigured => "misconfigured",
-            Self::Throttled => "throttled",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
     /// Whether such a failure may pass by itself.
     fn retryable(self) -> bool {
         matches!(
@@ -128,6 +111,8 @@ pub struct Details {
     pub http_status: Option<u16>,
     /// Seconds the server asks to wait.
     pub retry_after: Option<f64>,
+    /// What to do, where more is known than the kind tells.
+    pub remedy: Option<String>,
     /// Whether Entra ID reported it, by way of a server that has already tried again.
     pub(crate) from_oauth: bool,
 }
@@ -194,6 +179,29 @@ impl Error {
     #[must_use]
     pub(crate) fn lasting(mut self) -> Self {
         self.0.lasting = true;
+        self
+    }
+
+    /// Notes the reply's HTTP status.
+    #[must_use]
+    pub(crate) fn at_status(mut self, status: u16) -> Self {
+        self.0.details.http_status = Some(status);
+        self
+    }
+
+    /// Notes how many seconds the server asks to wait.
+    #[must_use]
+    pub(crate) fn waiting(mut self, seconds: Option<f64>) -> Self {
+        self.0.details.retry_after = seconds;
+        self
+    }
+
+    /// Says what to do, in whole sentences, in the place of what is usual for the kind.
+    #[must_use]
+    pub(crate) fn remedied(mut self, remedy: Option<&str>) -> Self {
+        if let Some(remedy) = remedy {
+            self.0.details.remedy = Some(remedy.to_owned());
+        }
         self
     }
 

@@ -8,13 +8,14 @@ use std::path::Path;
 
 use chrono::DateTime;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response, redirect};
+use reqwest::{Client, RequestBuilder, Response, redirect};
 use url::Url;
 
 use crate::env::Env;
 use crate::error::{Error, Kind};
 use crate::oauth::believable_wait;
-use crate::session::is_loopback;
+use crate::proxy::{self, Proxy};
+use crate::tls::{Bundle, Tls};
 
 /// The largest reply that is read, in bytes.
 const LARGEST_REPLY: usize = 1 << 20;
@@ -25,8 +26,8 @@ pub struct Settings {
     tls: bool,
     /// The variable that names the bundle, and the bundle's path.
     ca_bundle: Option<(&'static str, String)>,
-    proxy: Option<String>,
-    no_proxy: Option<String>,
+    /// The proxy to go through.
+    proxy: Option<Proxy>,
 }
 
 impl Settings {
@@ -34,53 +35,23 @@ impl Settings {
     #[must_use]
     pub fn new(env: &Env, url: &Url) -> Self {
         let tls = url.scheme() == "https";
-        let proxied = !is_loopback(url);
-        let value = |named: Option<(&str, String)>| named.map(|(_, value)| value);
         Self {
             tls,
             ca_bundle: if tls { ca_bundle(env) } else { None },
-            proxy: value(proxied.then(|| named_proxy(env, tls)).flatten()),
-            no_proxy: value(proxied.then(|| named_exceptions(env)).flatten()),
+            proxy: Proxy::find(env, url).filter(|_| proxy::exception(env, url).is_none()),
         }
     }
 
-    /// Whether the environment names a proxy for these requests.
+    /// The proxy whose own words a reply may be: that of https only carries the server's.
     #[must_use]
-    pub fn has_proxy(&self) -> bool {
-        self.proxy.is_some()
+    pub fn talkative_proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| !self.tls)
     }
 }
 
 /// The bundle that replaces the system's roots, as curl and Python's requests have it.
 pub(crate) fn ca_bundle(env: &Env) -> Option<(&'static str, String)> {
-    first_set(
-        env,
-        ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"],
-    )
-}
-
-/// The proxy for https, or for http, and the variable that names it.
-pub(crate) fn named_proxy(env: &Env, tls: bool) -> Option<(&'static str, String)> {
-    let [lower, upper] = if tls {
-        ["https_proxy", "HTTPS_PROXY"]
-    } else {
-        ["http_proxy", "HTTP_PROXY"]
-    };
-    first_set(env, [lower, upper, "all_proxy", "ALL_PROXY"])
-}
-
-/// The hosts that no proxy serves, and the variable that names them.
-pub(crate) fn named_exceptions(env: &Env) -> Option<(&'static str, String)> {
-    first_set(env, ["no_proxy", "NO_PROXY"])
-}
-
-fn first_set<const N: usize>(
-    env: &Env,
-    names: [&'static str; N],
-) -> Option<(&'static str, String)> {
-    names
-        .into_iter()
-        .find_map(|name| Some((name, env.var(name)?)))
+    env.first(["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 }
 
 /// An HTTP client with its connections, and the settings it was built from.
@@ -88,6 +59,7 @@ fn first_set<const N: usize>(
 pub struct Http {
     settings: Settings,
     client: Client,
+    tls: Option<Tls>,
 }
 
 /// A reply, read whole.
@@ -139,22 +111,27 @@ impl Http {
             .resolve_to_addrs("localhost", &loopback)
             .resolve_to_addrs("localhost.", &loopback);
         if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(self::proxy(proxy, settings.no_proxy.as_deref())?);
+            let address = proxy.address()?;
+            builder = builder.proxy(reqwest::Proxy::all(address).map_err(unprepared)?);
         }
-        if let Some((variable, path)) = &settings.ca_bundle {
-            builder = builder.tls_certs_only(certificates(variable, Path::new(path))?);
-        } else if !settings.tls {
+        let mut tls = None;
+        if settings.tls || proxied_by_tls(&settings) {
+            let bundle = settings.ca_bundle.as_ref();
+            let bundle = bundle
+                .map(|(variable, path)| Bundle::read(variable, Path::new(path)))
+                .transpose()?;
+            let (notes, config) = Tls::new(bundle)?;
+            builder = builder.tls_backend_preconfigured(config);
+            tls = Some(notes);
+        } else {
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|error| {
-            let cause = root_cause(&error);
-            Error::new(
-                Kind::Unreachable,
-                format!("no connection can be prepared: {cause}"),
-            )
-            .lasting()
-        })?;
-        Ok(Self { settings, client })
+        let client = builder.build().map_err(unprepared)?;
+        Ok(Self {
+            settings,
+            client,
+            tls,
+        })
     }
 
     /// What the client was built from.
@@ -170,17 +147,33 @@ impl Http {
     }
 }
 
+fn proxied_by_tls(settings: &Settings) -> bool {
+    let address = settings.proxy.as_ref().map(Proxy::address);
+    matches!(address, Some(Ok(url)) if url.scheme() == "https")
+}
+
+fn unprepared(error: reqwest::Error) -> Error {
+    let cause = root_cause(&error);
+    let message = format!("no connection can be prepared: {cause}");
+    Error::new(Kind::Unreachable, message).lasting()
+}
+
 /// Sends a request to `server` (its name in an error) and reads the reply whole. `now` is the time
 /// against which a `Retry-After` date counts.
 ///
 /// # Errors
 /// [`Kind::Unreachable`] without a reply; [`Kind::BadReply`] for a redirect, and for a reply that
 /// is no HTTP, is compressed, breaks off or is too large.
-pub async fn send(request: RequestBuilder, server: &str, now: f64) -> Result<Reply, Failure> {
+pub async fn send(
+    http: &Http,
+    request: RequestBuilder,
+    server: &str,
+    now: f64,
+) -> Result<Reply, Failure> {
     let response = request
         .send()
         .await
-        .map_err(|error| no_reply(&error, server))?;
+        .map_err(|error| http.no_reply(&error, server))?;
     Ok(read(response, server, now).await?)
 }
 
@@ -242,36 +235,97 @@ fn wait(text: &str, now: f64) -> Option<f64> {
     believable_wait(seconds)
 }
 
-/// Why there is no reply from `server`.
-pub(crate) fn no_reply(error: &reqwest::Error, server: &str) -> Failure {
-    let unreachable = |message: String| Error::new(Kind::Unreachable, message);
-    let io = cause::<io::Error>(error).map(io::Error::kind);
-    if let Some(tls) = tls_cause(error) {
-        let message = format!("no secure connection to {server}: {}", in_words(tls));
-        return unreachable(message).lasting().into();
+impl Http {
+    /// Why there is no reply from `server`.
+    pub(crate) fn no_reply(&self, error: &reqwest::Error, server: &str) -> Failure {
+        let unreachable = |message: String| Error::new(Kind::Unreachable, message);
+        if let (Some(cause), Some(tls)) = (tls_cause(error), &self.tls) {
+            let (what, remedy) = tls.in_words(cause);
+            let through = self.through();
+            let error = unreachable(format!("no secure connection to {server}{through}: {what}"));
+            return error.lasting().remedied(remedy).into();
+        }
+        if error.is_dns() {
+            return unreachable(self.unknown_name(error, server)).into();
+        }
+        if error.is_connect() {
+            return self.no_connection(error, server).into();
+        }
+        if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+            let message = format!(
+                "the reply from {server} is not HTTP; is \"http\" or \"https\" right in the address?"
+            );
+            return Error::new(Kind::BadReply, message).into();
+        }
+        let through = self.through();
+        Failure {
+            error: unreachable(format!(
+                "{server}{through} closed the connection without a reply"
+            )),
+            connection_broke: true,
+        }
     }
-    if error.is_dns() {
-        return unreachable(format!("the host of {server} is not known by that name")).into();
+
+    /// The proxy, as part of a sentence about the server.
+    fn through(&self) -> String {
+        let proxy = self.settings.proxy.as_ref();
+        proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"))
     }
-    if error.is_connect() {
-        let message = match io {
-            Some(io::ErrorKind::ConnectionRefused) => {
-                format!("nothing answers at {server}: the connection was refused")
+
+    /// With a proxy that is the only name to be looked up, unless it leaves the server's to us.
+    fn unknown_name(&self, error: &reqwest::Error, server: &str) -> String {
+        match &self.settings.proxy {
+            Some(proxy) if !(proxy.leaves_names_to_us() && says(error, "resolving for socks")) => {
+                format!("the host of {proxy} is not known by that name")
             }
-            _ => format!("no connection to {server}: {}", root_cause(error)),
+            _ => format!("the host of {server} is not known by that name"),
+        }
+    }
+
+    fn no_connection(&self, error: &reqwest::Error, server: &str) -> Error {
+        let unreachable = |message: String| Error::new(Kind::Unreachable, message);
+        let refused = cause::<io::Error>(error).map(io::Error::kind)
+            == Some(io::ErrorKind::ConnectionRefused);
+        let Some(proxy) = &self.settings.proxy else {
+            return unreachable(if refused {
+                format!("nothing answers at {server}: the connection was refused")
+            } else {
+                format!("no connection to {server}: {}", root_cause(error))
+            });
         };
-        return unreachable(message).into();
+        if says(error, "proxy authorization required") {
+            return wants_a_sign_in(proxy);
+        }
+        if says(error, "tunnel error: unsuccessful") {
+            let message = format!("{proxy} lets nobody through to {server}");
+            return unreachable(message).lasting().remedied(Some(WITHOUT_PROXY));
+        }
+        unreachable(if refused {
+            format!("nothing answers at {proxy}: the connection was refused")
+        } else if says(error, "failed to create underlying connection") {
+            format!("{proxy} cannot be reached: its name is not known, or nothing answers there")
+        } else {
+            let cause = root_cause(error);
+            format!("no connection to {server} through {proxy}: {cause}")
+        })
     }
-    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
-        let message = format!(
-            "the reply from {server} is not HTTP; is \"http\" or \"https\" right in the address?"
-        );
-        return Error::new(Kind::BadReply, message).into();
-    }
-    Failure {
-        error: unreachable(format!("{server} closed the connection without a reply")),
-        connection_broke: true,
-    }
+}
+
+/// What to do about a proxy that stands in the way.
+pub(crate) const WITHOUT_PROXY: &str = "If the server is to be asked without the proxy, add its host to the variable no_proxy; else ask whoever runs the proxy.";
+
+/// The error for a proxy that wants to know who asks.
+pub(crate) fn wants_a_sign_in(proxy: &Proxy) -> Error {
+    let message = format!("{proxy} wants a sign-in (HTTP status 407)");
+    let remedy = "Write user name and password into that variable, as http://USER:PASSWORD@HOST:PORT, with \"@\" in them as %40, \"#\" as %23 and \"/\" as %2F; or add the server's host to the variable no_proxy.";
+    Error::new(Kind::Unreachable, message)
+        .lasting()
+        .remedied(Some(remedy))
+}
+
+/// Whether the error or one of its causes has these words. Their types are not public.
+fn says(error: &reqwest::Error, words: &str) -> bool {
+    causes(error).any(|error| error.to_string().contains(words))
 }
 
 /// An error and its causes, outermost first.
@@ -301,73 +355,10 @@ fn tls_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
     })
 }
 
-fn in_words(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Bad;
-    match error {
-        rustls::Error::InvalidCertificate(bad) => match bad {
-            Bad::UnknownIssuer => {
-                "its certificate is signed by an authority that is not trusted here".into()
-            }
-            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired".into(),
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                "its certificate is not valid yet".into()
-            }
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                "its certificate is for another host name".into()
-            }
-            other => format!("its certificate is not accepted ({other})"),
-        },
-        rustls::Error::InvalidMessage(_) => {
-            "it does not speak TLS; is it \"http\" rather than \"https\"?".into()
-        }
-        other => crate::text::presentable(&other.to_string(), &[]),
-    }
-}
-
 /// The innermost cause, in its own words.
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let innermost = causes(error).last().unwrap_or(error);
     crate::text::presentable(&innermost.to_string(), &[])
-}
-
-fn proxy(address: &str, exceptions: Option<&str>) -> Result<Proxy, Error> {
-    let proxy = Proxy::all(address).map_err(|_| {
-        // The address is not repeated: it may hold a password.
-        let message = "the proxy that the environment names is not an http(s) address";
-        Error::new(Kind::Unreachable, message).lasting()
-    })?;
-    Ok(proxy.no_proxy(exceptions.and_then(NoProxy::from_string)))
-}
-
-/// The certificates of a bundle, or of the files in a directory.
-pub(crate) fn certificates(variable: &str, path: &Path) -> Result<Vec<Certificate>, Error> {
-    let bad = |why: String| {
-        let message = format!(
-            "the certificates that {variable} names, {}, cannot be used: {why}",
-            path.display()
-        );
-        Error::new(Kind::Unreachable, message).lasting()
-    };
-    let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    let mut certificates = Vec::new();
-    if metadata.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|error| bad(error.to_string()))?;
-        // Other things lie beside certificates; those that are none count for nothing.
-        for file in entries.flatten().map(|entry| entry.path()) {
-            if file.is_file() {
-                let pem = std::fs::read(&file).unwrap_or_default();
-                certificates.extend(Certificate::from_pem_bundle(&pem).unwrap_or_default());
-            }
-        }
-    } else if metadata.is_file() {
-        let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|error| bad(root_cause(&error)))?;
-    }
-    if certificates.is_empty() {
-        return Err(bad("there is no certificate in it".into()));
-    }
-    Ok(certificates)
 }
 
 #[cfg(test)]
@@ -384,21 +375,16 @@ mod tests {
     fn loopback_never_goes_through_a_proxy() {
         let proxies = [("http_proxy", "http://p:1"), ("all_proxy", "http://p:2")];
         for url in ["http://127.0.0.1:1", "http://[::1]", "http://localhost"] {
-            assert_eq!(settings(url, &proxies).proxy, None, "{url}");
+            assert!(settings(url, &proxies).proxy.is_none(), "{url}");
         }
-        assert_eq!(
-            settings("http://host", &proxies).proxy.as_deref(),
-            Some("http://p:1")
-        );
-        assert_eq!(
-            settings("https://host", &proxies).proxy.as_deref(),
-            Some("http://p:2")
-        );
-        let upper = [("HTTPS_PROXY", "http://p:3")];
-        assert_eq!(
-            settings("https://host", &upper).proxy.as_deref(),
-            Some("http://p:3")
-        );
+        assert!(settings("http://host", &proxies).proxy.is_some());
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_apply_cannot_fail_either() {
+        let proxies = [("http_proxy", "http://u:p/w@["), ("no_proxy", "host")];
+        assert!(Http::new(settings("http://host", &proxies)).is_ok());
+        assert!(Http::new(settings("http://other", &proxies)).is_err());
     }
 
     #[test]

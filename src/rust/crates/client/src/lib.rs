@@ -10,13 +10,16 @@
 pub mod cookie;
 pub mod env;
 pub mod error;
+mod file;
 pub mod http;
 pub mod oauth;
+pub mod proxy;
 pub mod renewal;
 pub mod report;
 pub mod resource;
 pub mod retry;
 pub mod rpc;
 pub mod session;
-mod text;
+pub mod text;
+mod tls;
 pub mod token;

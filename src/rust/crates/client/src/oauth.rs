@@ -37,7 +37,15 @@ pub fn error_from_object(object: &Map<String, Value>, secrets: &[SecretString]) 
     };
     let message = headline(kind);
     details.server_text = description.or_else(|| details.oauth_error.clone());
-    Error::with(kind, message, details)
+    let decisive = details
+        .aadsts
+        .iter()
+        .copied()
+        .find(|code| kind_of_code(*code).is_some());
+    let remedy = decisive
+        .filter(|code| kind_of_code(*code) == Some(kind))
+        .and_then(remedy_of_code);
+    Error::with(kind, message, details).remedied(remedy)
 }
 
 /// The claims challenge whole, since it is passed on: a JSON text, written anew so that nothing
@@ -69,7 +77,7 @@ pub(crate) fn headline(kind: Kind) -> &'static str {
         Kind::BadResource => "Entra ID knows no such resource or scope",
         Kind::SignInRequired => "Entra ID wants you to sign in again",
         Kind::ConsentRequired => "a permission for this resource, or consent to it, is missing",
-        Kind::AccessDenied => "a policy of your organisation forbids this access",
+        Kind::AccessDenied => "your organisation does not allow this access",
         Kind::Misconfigured => "the server's own registration with Entra ID is not in order",
         Kind::Throttled => "too many requests were made in a short time",
         Kind::Unavailable => "the service is not available at the moment",
@@ -102,18 +110,58 @@ fn kind_of_suberror(suberror: &str) -> Option<Kind> {
 /// Source: Microsoft Entra authentication and authorization error codes.
 fn kind_of_code(code: i32) -> Option<Kind> {
     match code {
-        70_008 | 70_043 | 700_082 | 50_173 | 50_058 | 50_074 | 50_076 | 50_078 | 50_079 => {
-            Some(Kind::SignInRequired)
-        }
-        65_001 | 650_056 | 650_057 => Some(Kind::ConsentRequired),
-        53_000 | 53_003 | 530_032 => Some(Kind::AccessDenied),
-        28_002 | 70_011 | 90_009 | 500_011 | 700_022 => Some(Kind::BadResource),
-        90_002 | 700_016 | 7_000_215 | 7_000_222 => Some(Kind::Misconfigured),
+        50_055 | 50_058 | 50_074 | 50_076 | 50_078 | 50_079 | 50_132 | 50_158 | 50_173 | 50_199
+        | 70_008 | 70_043 | 500_133 | 530_036 | 700_082 => Some(Kind::SignInRequired),
+        65_001 | 65_004 | 90_094 | 650_056 | 650_057 => Some(Kind::ConsentRequired),
+        // The account or the device, not the sign-in: to sign in again as the same person does not help.
+        50_020 | 50_057 | 50_105 | 53_000 | 53_001 | 53_003 | 53_011 | 90_072 | 530_003
+        | 530_032 | 530_034 | 530_035 => Some(Kind::AccessDenied),
+        28_002 | 70_011 | 90_009 | 500_011 | 500_014 | 650_052 | 700_022 => Some(Kind::BadResource),
+        50_011 | 50_194 | 65_002 | 90_002 | 90_019 | 700_016 | 700_025 | 700_027 | 700_213
+        | 7_000_215 | 7_000_218 | 7_000_222 => Some(Kind::Misconfigured),
         // The loop detection comes as `invalid_grant`: signing in again would not help.
         50_196 => Some(Kind::Throttled),
         50_033 | 90_006 | 90_024 | 90_033 | 90_055 => Some(Kind::Unavailable),
+        // A code used twice is a fault of whoever used it, though it comes as `invalid_grant`.
+        54_005 => Some(Kind::ServerError),
         _ => None,
     }
+}
+
+/// What to do about a code for which the kind's own remedy says too little, or the wrong thing.
+fn remedy_of_code(code: i32) -> Option<&'static str> {
+    match code {
+        50_020 | 90_072 => Some(
+            "Your account is of another tenant: ask an administrator of this one to invite it as a guest.",
+        ),
+        50_057 => Some("Ask an administrator of your organisation: your account is disabled."),
+        50_105 => Some(
+            "Ask an administrator to assign you, or a group that you are in, to the server's enterprise application.",
+        ),
+        530_003 | 53_000 | 53_001 | 53_011 | 530_034 => Some(
+            "Ask an administrator of your organisation: a policy wants another device, or finds a risk in the sign-in.",
+        ),
+        65_004 => Some(
+            "Sign in again and agree to what the app asks for, or ask an administrator to consent for everybody.",
+        ),
+        50_055 => Some("Your password has expired: change it, then sign in again."),
+        530_036 => Some(
+            "The sign-in was begun with a device code, which your organisation no longer allows: sign in again in a browser.",
+        ),
+        _ => None,
+    }
+}
+
+/// The codes for a service that is known, but not set up or switched off in this tenant.
+const NO_SERVICE: [i32; 2] = [500_014, 650_052];
+
+/// Whether an error says that the service behind the resource is missing in this tenant.
+pub(crate) fn lacks_the_service(error: &Error) -> bool {
+    error
+        .details()
+        .aadsts
+        .iter()
+        .any(|code| NO_SERVICE.contains(code))
 }
 
 fn kind_of_error(error: &str) -> Option<Kind> {
@@ -168,7 +216,7 @@ fn seconds(value: &Value) -> Option<f64> {
     }
 }
 
-/// Nobody is told to wait for more than a week.
+/// A number of seconds that somebody may mean: a week at most.
 pub(crate) fn believable_wait(seconds: f64) -> Option<f64> {
     const WEEK: f64 = 7.0 * 24.0 * 3_600.0;
     (0.0..=WEEK).contains(&seconds).then_some(seconds)
@@ -178,6 +226,42 @@ pub(crate) fn believable_wait(seconds: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// Every kind with the codes that make it.
+    const CODES: [(&str, &[i32]); 8] = [
+        (
+            "sign_in_required",
+            &[
+                700_082, 70_008, 70_043, 50_173, 50_076, 50_079, 50_074, 50_078, 50_058, 50_132,
+                50_055, 50_158, 500_133, 50_199, 530_036,
+            ],
+        ),
+        (
+            "consent_required",
+            &[65_001, 650_056, 650_057, 90_094, 65_004],
+        ),
+        (
+            "access_denied",
+            &[
+                53_000, 53_003, 530_032, 50_105, 50_020, 90_072, 50_057, 530_003, 530_034, 53_011,
+                53_001, 530_035,
+            ],
+        ),
+        (
+            "bad_resource",
+            &[500_011, 70_011, 28_002, 700_022, 90_009, 650_052, 500_014],
+        ),
+        (
+            "misconfigured",
+            &[
+                7_000_215, 7_000_222, 700_016, 90_002, 90_019, 50_011, 7_000_218, 65_002, 700_025,
+                700_027, 700_213, 50_194,
+            ],
+        ),
+        ("throttled", &[50_196]),
+        ("unavailable", &[90_055, 90_006, 90_024, 50_033, 90_033]),
+        ("server_error", &[54_005]),
+    ];
 
     fn error(value: Value) -> Error {
         error_from_object(value.as_object().unwrap(), &[])
@@ -189,31 +273,32 @@ mod tests {
 
     #[test]
     fn every_code_of_the_table_has_its_kind() {
-        let table: [(&str, &[i32]); 7] = [
-            (
-                "sign_in_required",
-                &[
-                    700082, 70008, 70043, 50173, 50076, 50079, 50074, 50078, 50058,
-                ],
-            ),
-            ("consent_required", &[65001, 650056, 650057]),
-            ("access_denied", &[53000, 53003, 530032]),
-            ("bad_resource", &[500011, 70011, 28002, 700022, 90009]),
-            ("misconfigured", &[7000215, 7000222, 700016, 90002]),
-            ("throttled", &[50196]),
-            ("unavailable", &[90055, 90006, 90024, 50033, 90033]),
-        ];
-        for (name, codes) in table {
+        for (name, codes) in CODES {
             for code in codes {
                 let listed = json!({"error": "invalid_grant", "error_codes": [code]});
                 assert_eq!(kind(listed), name, "{code} in error_codes");
-                let described =
-                    json!({"error": "other", "error_description": format!("AADSTS{code}: no.")});
+                let described = json!({"error": "invalid_grant", "error_description": format!("AADSTS{code}: no.")});
                 let found = error(described);
                 assert_eq!(found.kind().as_str(), name, "{code} in the description");
                 assert_eq!(found.details().aadsts, [*code]);
             }
         }
+    }
+
+    #[test]
+    fn a_code_that_needs_other_advice_than_its_kind_has_it() {
+        for (code, advice) in [
+            (50_020, "another tenant"),
+            (50_057, "disabled"),
+            (50_105, "assign you"),
+            (530_036, "in a browser"),
+        ] {
+            let found = error(json!({"error": "invalid_grant", "error_codes": [code]}));
+            let remedy = found.details().remedy.clone().unwrap();
+            assert!(remedy.contains(advice), "{code}: {remedy}");
+        }
+        let found = error(json!({"error": "invalid_grant", "error_codes": [700_082]}));
+        assert_eq!(found.details().remedy, None);
     }
 
     #[test]

@@ -11,6 +11,9 @@ const UNKNOWN_LIFETIME: f64 = 3_600.0;
 const BETWEEN_ATTEMPTS: f64 = 30.0;
 /// How long a question is not asked again whose answer will be the same, in seconds.
 const AFTER_FINAL_ERROR: f64 = 60.0;
+/// The longest that a server's wish keeps us from asking, in seconds. What stands before a server, such as a gateway, may
+/// name a day.
+const LONGEST_BAR: f64 = 3_600.0;
 
 /// When a token is to be renewed that was asked for at `sent` and expires at `expires_at`: five
 /// minutes before its expiry, or after half its lifetime if that is later.
@@ -142,7 +145,7 @@ impl<T, E> Kept<T, E> {
             } else {
                 now
             },
-            barred_until: now + retry_after.unwrap_or_default(),
+            barred_until: now + retry_after.unwrap_or_default().min(LONGEST_BAR),
             warned: warned || serves,
         });
         match self.valid(now) {
@@ -152,6 +155,11 @@ impl<T, E> Kept<T, E> {
             },
             _ => Fallback::Raise,
         }
+    }
+
+    /// Forgets the latest error: the same question was answered since.
+    pub fn answered(&mut self) {
+        self.setback = None;
     }
 
     fn valid(&self, now: f64) -> Option<&Dated<T>> {
@@ -249,6 +257,17 @@ mod tests {
         kept.failed("throttled", 3300.0, false, Some(100.0), false);
         assert_eq!(kept.next(3399.9, false), Next::Serve(&"token"));
         assert_eq!(kept.next(3400.0, false), Next::Ask);
+    }
+
+    #[test]
+    fn nobody_is_kept_from_asking_for_more_than_an_hour_or_after_an_answer() {
+        let mut kept = Tokens::default();
+        kept.failed("throttled", 10.0, false, Some(86_400.0), false);
+        assert_eq!(kept.next(3_609.9, true), Next::Refuse(&"throttled"));
+        assert_eq!(kept.next(3_610.0, true), Next::Ask);
+        kept.failed("throttled", 3_610.0, false, Some(86_400.0), false);
+        kept.answered();
+        assert_eq!(kept.next(3_610.0, false), Next::Ask);
     }
 
     #[test]

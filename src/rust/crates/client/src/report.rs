@@ -7,19 +7,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::DateTime;
-use hyper::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{DATE, HeaderMap};
 use tokio::time::{Instant, timeout_at};
 
 use crate::env::Env;
 use crate::error::Error;
-use crate::http::{
-    Failure, Http, ca_bundle, certificates, named_exceptions, named_proxy, no_reply,
-};
-use crate::rpc::{name_proxy, too_slow};
+use crate::http::{Failure, Http, ca_bundle};
+use crate::proxy::{self, Exception, Proxy};
+use crate::rpc::too_slow;
 use crate::session::{self, Address, VERSION, check_version, product};
 use crate::text::presentable;
+use crate::tls;
 
 /// What this process's environment says.
 #[derive(Debug)]
@@ -77,28 +75,21 @@ pub struct Bundle {
     pub variable: &'static str,
     /// Its path.
     pub path: String,
-    /// How many certificates are in it, or why it is of no use.
+    /// How many certificates in it can be read, or why it is of no use.
     pub certificates: Result<usize, Error>,
+    /// What in it cannot be read.
+    pub faults: Vec<String>,
 }
 
 /// A proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ProxyFacts {
     /// The variable that names it.
     pub variable: &'static str,
-    /// Its address without user name and password; `None` if it is not understood.
-    pub address: Option<String>,
+    /// Its address without user name and password, or why it is of no use.
+    pub address: Result<String, Error>,
     /// Why it does not serve this address.
     pub exception: Option<Exception>,
-}
-
-/// Why a proxy does not serve an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exception {
-    /// The address is this machine.
-    Loopback,
-    /// This variable excepts its host.
-    Named(&'static str),
 }
 
 impl Report {
@@ -140,55 +131,28 @@ impl Way {
         Self {
             is_https,
             is_in_clear: address.is_in_clear(),
-            bundle: bundle.map(|(variable, path)| Bundle {
-                variable,
-                certificates: certificates(variable, Path::new(&path)).map(|found| found.len()),
-                path,
+            bundle: bundle.map(|(variable, path)| Bundle::new(variable, path)),
+            proxy: Proxy::find(env, address.url()).map(|proxy| ProxyFacts {
+                variable: proxy.variable(),
+                address: proxy.address().map(|url| proxy::shown(&url)),
+                exception: proxy::exception(env, address.url()),
             }),
-            proxy: named_proxy(env, is_https)
-                .map(|(variable, proxy)| ProxyFacts::new(env, address, variable, &proxy)),
         }
     }
 }
 
-impl ProxyFacts {
-    fn new(env: &Env, address: &Address, variable: &'static str, proxy: &str) -> Self {
-        let exceptions = named_exceptions(env);
-        let exception = if address.is_loopback() {
-            Some(Exception::Loopback)
-        } else {
-            exceptions
-                .filter(|(_, hosts)| is_excepted(address, hosts))
-                .map(|(variable, _)| Exception::Named(variable))
+impl Bundle {
+    fn new(variable: &'static str, path: String) -> Self {
+        let (certificates, faults) = match tls::Bundle::read(variable, Path::new(&path)) {
+            Ok(bundle) => (Ok(bundle.len()), bundle.faults),
+            Err(error) => (Err(error), Vec::new()),
         };
         Self {
             variable,
-            address: intercepted(address, proxy, "").map(|proxy| without_password(&proxy)),
-            exception,
+            path,
+            certificates,
+            faults,
         }
-    }
-}
-
-/// Whether `hosts`, a `no_proxy`, has the address's host. Any proxy will do to find out.
-fn is_excepted(address: &Address, hosts: &str) -> bool {
-    intercepted(address, "http://proxy", hosts).is_none()
-}
-
-/// The proxy that a request to the address would go through. This is the judgement that reqwest relies on.
-fn intercepted(address: &Address, proxy: &str, exceptions: &str) -> Option<Uri> {
-    let destination: Uri = address.url().as_str().parse().ok()?;
-    let matcher = Matcher::builder().all(proxy).no(exceptions).build();
-    let proxy = matcher.intercept(&destination)?;
-    Some(proxy.uri().clone())
-}
-
-/// Scheme, host and port: a password could stand nowhere in them.
-fn without_password(proxy: &Uri) -> String {
-    let scheme = proxy.scheme_str().unwrap_or("http");
-    let host = proxy.host().unwrap_or_default();
-    match proxy.port_u16() {
-        Some(port) => format!("{scheme}://{host}:{port}"),
-        None => format!("{scheme}://{host}"),
     }
 }
 
@@ -239,7 +203,7 @@ async fn ask(http: &Http, env: &Env, address: &Address) -> Result<Answer, Failur
         .get(url)
         .send()
         .await
-        .map_err(|error| name_proxy(no_reply(&error, &address.to_string()), http))?;
+        .map_err(|error| http.no_reply(&error, &address.to_string()))?;
     let elapsed = started.elapsed();
     Ok(Answer {
         status: response.status().as_u16(),
@@ -325,46 +289,27 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_reported_without_its_password() {
-        for address in [
-            "http://user:canary@proxy.example:3128/canary",
-            "user:canary@proxy.example:3128",
-            "http://canary:can%40ary@proxy.example:3128?canary",
-        ] {
-            assert_eq!(
-                proxy(&[SERVER, ("HTTP_PROXY", address)]),
-                ProxyFacts {
-                    variable: "HTTP_PROXY",
-                    address: Some("http://proxy.example:3128".into()),
-                    exception: None,
-                },
-                "{address}"
-            );
-        }
-        let unclear = proxy(&[SERVER, ("all_proxy", "http://user:canary@[")]);
-        assert_eq!(unclear.address, None);
-        let odd = proxy(&[SERVER, ("all_proxy", "http://user:canary@canary@proxy")]);
-        assert!(!format!("{odd:?}").contains("canary"), "{odd:?}");
+    fn a_proxy_is_reported_without_its_password_or_not_at_all() {
+        let named = proxy(&[
+            SERVER,
+            ("HTTP_PROXY", "http://user:canary@proxy.example:3128"),
+        ]);
+        assert_eq!(named.variable, "HTTP_PROXY");
+        assert_eq!(named.address.unwrap(), "http://proxy.example:3128");
+        assert_eq!(named.exception, None);
+        let unclear = proxy(&[SERVER, ("all_proxy", "http://user:canary/1@proxy")]);
+        assert!(!format!("{unclear:?}").contains("canary"), "{unclear:?}");
+        assert!(unclear.address.is_err());
     }
 
     #[test]
-    fn a_proxy_leaves_out_this_machine_and_the_hosts_that_no_proxy_names() {
-        let named = ("http_proxy", "http://proxy.example");
-        let exception = |variables: &[_]| proxy(variables).exception;
+    fn a_proxy_that_serves_other_addresses_only_is_reported_with_the_reason() {
         let here = ("RS_SERVER_ADDRESS", "localhost:8787");
-        assert_eq!(exception(&[here, named]), Some(Exception::Loopback));
-        for (hosts, excepted) in [
-            ("server.example", true),
-            (".example, other", true),
-            ("*", true),
-            ("other.example", false),
-        ] {
-            assert_eq!(
-                exception(&[SERVER, named, ("NO_PROXY", hosts)]),
-                excepted.then_some(Exception::Named("NO_PROXY")),
-                "{hosts}"
-            );
-        }
+        let named = ("http_proxy", "http://proxy.example");
+        assert_eq!(proxy(&[here, named]).exception, Some(Exception::Loopback));
+        let but = ("NO_PROXY", "*.example");
+        let exception = proxy(&[SERVER, named, but]).exception;
+        assert_eq!(exception, Some(Exception::Named("NO_PROXY")));
     }
 
     #[test]

@@ -12,10 +12,20 @@ pub struct Resource(String);
 /// Well-known resources: cloud, the name that stands for it here, URI or GUID.
 ///
 /// Source: Microsoft's documentation of each service and of the national clouds.
-pub const WELL_KNOWN: [(&str, &str, &str); 20] = [
+pub const WELL_KNOWN: [(&str, &str, &str); 39] = [
     ("public", "storage", "https://storage.azure.com"),
     ("public", "key_vault", "https://vault.azure.net"),
     ("public", "sql", "https://database.windows.net/"),
+    (
+        "public",
+        "postgresql",
+        "https://ossrdbms-aad.database.windows.net",
+    ),
+    (
+        "public",
+        "mysql",
+        "https://ossrdbms-aad.database.windows.net",
+    ),
     ("public", "management", "https://management.azure.com"),
     ("public", "graph", "https://graph.microsoft.com"),
     ("public", "devops", "499b84ac-1321-427f-aa17-267ca6975798"),
@@ -25,32 +35,97 @@ pub const WELL_KNOWN: [(&str, &str, &str); 20] = [
         "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
     ),
     ("public", "openai", "https://cognitiveservices.azure.com"),
+    ("public", "ai_foundry", "https://ai.azure.com"),
+    ("public", "search", "https://search.azure.com"),
+    (
+        "public",
+        "power_bi",
+        "https://analysis.windows.net/powerbi/api",
+    ),
+    ("public", "fabric", "https://api.fabric.microsoft.com"),
+    ("public", "log_analytics", "https://api.loganalytics.io"),
     ("usgov", "storage", "https://storage.azure.com"),
     ("usgov", "key_vault", "https://vault.usgovcloudapi.net"),
     ("usgov", "sql", "https://database.usgovcloudapi.net/"),
+    (
+        "usgov",
+        "postgresql",
+        "https://ossrdbms-aad.database.usgovcloudapi.net",
+    ),
+    (
+        "usgov",
+        "mysql",
+        "https://ossrdbms-aad.database.usgovcloudapi.net",
+    ),
     (
         "usgov",
         "management",
         "https://management.usgovcloudapi.net",
     ),
     ("usgov", "graph", "https://graph.microsoft.us"),
+    (
+        "usgov",
+        "databricks",
+        "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+    ),
     ("usgov", "openai", "https://cognitiveservices.azure.us"),
+    ("usgov", "search", "https://search.azure.us"),
+    (
+        "usgov",
+        "power_bi",
+        "https://analysis.usgovcloudapi.net/powerbi/api",
+    ),
+    ("usgov", "log_analytics", "https://api.loganalytics.us"),
     ("china", "storage", "https://storage.azure.com"),
     ("china", "key_vault", "https://vault.azure.cn"),
     ("china", "sql", "https://database.chinacloudapi.cn/"),
+    (
+        "china",
+        "postgresql",
+        "https://ossrdbms-aad.database.chinacloudapi.cn",
+    ),
+    (
+        "china",
+        "mysql",
+        "https://ossrdbms-aad.database.chinacloudapi.cn",
+    ),
     ("china", "management", "https://management.chinacloudapi.cn"),
     ("china", "graph", "https://microsoftgraph.chinacloudapi.cn"),
+    (
+        "china",
+        "databricks",
+        "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+    ),
     ("china", "openai", "https://cognitiveservices.azure.cn"),
+    ("china", "search", "https://search.azure.cn"),
+    (
+        "china",
+        "power_bi",
+        "https://analysis.chinacloudapi.cn/powerbi/api",
+    ),
+    (
+        "china",
+        "log_analytics",
+        "https://api.loganalytics.azure.cn",
+    ),
 ];
 
 /// How the host of an account or a server ends, and the name of the resource that its tokens are for: many give the
 /// address in the place of the resource.
 ///
 /// Source: Microsoft's documentation of each service.
-const HOSTS: [(&str, &str); 8] = [
+const HOSTS: [(&str, &str); 16] = [
     (".core.windows.net", "storage"),
     (".vault.azure.net", "key_vault"),
     (".database.windows.net", "sql"),
+    (".postgres.database.azure.com", "postgresql"),
+    (".mysql.database.azure.com", "mysql"),
+    (".services.ai.azure.com", "ai_foundry"),
+    (".search.windows.net", "search"),
+    ("api.powerbi.com", "power_bi"),
+    ("app.powerbi.com", "power_bi"),
+    (".ods.opinsights.azure.com", "log_analytics"),
+    ("app.fabric.microsoft.com", "fabric"),
     (".openai.azure.com", "openai"),
     (".cognitiveservices.azure.com", "openai"),
     (".azuredatabricks.net", "databricks"),
@@ -99,6 +174,13 @@ impl Resource {
     /// scope (`…/.default`) in the place of a resource.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let bad = |message: String| Err(Error::new(Kind::BadResource, message));
+        if is_address_with_a_password(text) {
+            return bad(
+                "the resource holds an \"@\", as an address with a user name or a password in it does, \
+                 which is not repeated here; leave both out"
+                    .into(),
+            );
+        }
         if text.is_empty() {
             return bad("the resource is an empty string".into());
         }
@@ -120,13 +202,24 @@ impl Resource {
                 "the resource has white space around it; did you mean \"{trimmed}\"?"
             ));
         }
-        if let Some(resource) = text.strip_suffix(DEFAULT_SCOPE) {
+        if let Some(resource) = text
+            .strip_suffix(DEFAULT_SCOPE)
+            .or_else(|| without_scope(text))
+        {
             return bad(format!(
-                "\"{text}\" is a scope; the resource is the part before \"{DEFAULT_SCOPE}\". \
-                 Did you mean \"{resource}\"?"
+                "\"{text}\" is a scope, and the resource is the part before it; did you mean \"{resource}\"?"
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The name of [`WELL_KNOWN`] that stands for it, if there is one.
+    #[must_use]
+    pub fn well_known_name(&self) -> Option<&'static str> {
+        WELL_KNOWN
+            .iter()
+            .find(|(_, _, known)| known.trim_end_matches('/') == self.0.trim_end_matches('/'))
+            .map(|(_, name, _)| *name)
     }
 
     /// The resource as it was given.
@@ -166,19 +259,43 @@ impl Resource {
     /// A well-known resource that looks like this one but is not it, or is the one for this address.
     #[must_use]
     pub fn likely_spelling(&self) -> Option<&'static str> {
+        if self.well_known_name().is_some() {
+            return None;
+        }
         let spelling = bare(&self.0);
         let host = spelling.split(['/', ':']).next().unwrap_or_default();
         if let Some((_, name)) = HOSTS.iter().find(|(end, _)| host.ends_with(end)) {
             return named(name);
         }
-        let same = |known: &str| self.0.trim_end_matches('/') == known.trim_end_matches('/');
         let others = WELL_KNOWN
             .iter()
             .map(|(_, _, resource)| *resource)
-            .filter(|known| known.starts_with("https://") && !same(known))
+            .filter(|known| known.starts_with("https://"))
             .map(|known| (known, bare(known)));
         most_alike(&spelling, others)
     }
+}
+
+/// Whether what was meant for a resource may be an address with a password in it. Whoever knows a tenant's own app by
+/// `NAME@TENANT` writes no colon before that.
+fn is_address_with_a_password(text: &str) -> bool {
+    text.split_once('@')
+        .is_some_and(|(before, _)| before.contains(':'))
+}
+
+/// Of a well-known resource with one of its permissions behind it, such as `User.Read`, the resource.
+fn without_scope(text: &str) -> Option<&str> {
+    let (resource, scope) = text.rsplit_once('/')?;
+    let is_permission = scope == "user_impersonation"
+        || scope.contains('.')
+            && scope.split('.').all(|word| {
+                word.starts_with(|c: char| c.is_ascii_uppercase())
+                    && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            });
+    let known = WELL_KNOWN
+        .iter()
+        .any(|(_, _, known)| known.trim_end_matches('/') == resource.trim_end_matches('/'));
+    (is_permission && known).then_some(resource)
 }
 
 /// Whether a text looks like a name; resources hold dots, colons or digits.
@@ -215,6 +332,9 @@ mod tests {
             "https://database.windows.net/",
             "api://my-app",
             "499b84ac-1321-427f-aa17-267ca6975798",
+            "app@contoso.example",
+            "https://example.com/User.Read",
+            "https://example.com/a.b",
         ] {
             assert_eq!(Resource::parse(text).unwrap().as_str(), text);
         }
@@ -234,10 +354,29 @@ mod tests {
             ),
             (
                 "https://database.windows.net//.default",
-                "Did you mean \"https://database.windows.net/\"?",
+                "did you mean \"https://database.windows.net/\"?",
             ),
+            (
+                "https://graph.microsoft.com/User.Read",
+                "did you mean \"https://graph.microsoft.com\"?",
+            ),
+            (
+                "https://analysis.windows.net/powerbi/api/Dataset.Read.All",
+                "did you mean \"https://analysis.windows.net/powerbi/api\"?",
+            ),
+            (
+                "499b84ac-1321-427f-aa17-267ca6975798/user_impersonation",
+                "did you mean \"499b84ac-1321-427f-aa17-267ca6975798\"?",
+            ),
+            (
+                "https://svc:canary/1@acct.blob.core.windows.net",
+                "leave both out",
+            ),
+            ("svc:canary@acct.blob.core.windows.net", "leave both out"),
+            (" https://svc:canary@acct/.default", "leave both out"),
         ] {
             let error = Resource::parse(text).unwrap_err();
+            assert!(!error.to_string().contains("canary"), "{error}");
             assert_eq!(error.kind(), Kind::BadResource, "{text:?}");
             assert!(error.message().contains(hint), "{text:?}: {error}");
         }
@@ -287,6 +426,14 @@ mod tests {
                 Some("https://graph.microsoft.com"),
             ),
             ("HTTPS://Vault.Azure.Net/", Some("https://vault.azure.net")),
+            (
+                "https://example.postgres.database.azure.com",
+                Some("https://ossrdbms-aad.database.windows.net"),
+            ),
+            (
+                "https://example.search.windows.net",
+                Some("https://search.azure.com"),
+            ),
             ("https://storage.azure.com", None),
             ("https://storage.azure.com/", None),
             ("api://my-app", None),

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::cookie::Cookie;
 use crate::env::Env;
 use crate::error::{Details, Error, Kind};
-use crate::http::{Failure, Http, Reply, send};
+use crate::http::{self, Failure, Http, Reply, send};
 use crate::oauth;
+use crate::proxy::Proxy;
 use crate::resource::Resource;
 use crate::retry::{RETRIES, wait_before};
 use crate::session::{Address, Session};
@@ -36,7 +37,7 @@ struct Request<'a> {
 /// Asks the session's server for a fresh token, within `timeout` in all.
 ///
 /// A passing fault (HTTP 502, 503, 504, JSON-RPC 2 and 13, a broken connection; 429 where the server says how
-/// long to wait) is tried at most twice more; a refused cookie is read again and sent once more.
+/// long to wait) is tried at most twice more; a refused cookie is read again, and another one sent once.
 ///
 /// # Errors
 /// Any [`Kind`] but `no_session`.
@@ -61,7 +62,12 @@ pub async fn delegated_token(
         let error = failure.error.answered();
         if error.kind() == Kind::BadCookie && !cookie_was_refused {
             cookie_was_refused = true;
-            cookie = session.cookie(env, Some(&cookie))?;
+            let other = session.cookie(env, Some(&cookie))?;
+            // The same one would be refused again.
+            if other.same_as(&cookie) {
+                return Err(error);
+            }
+            cookie = other;
             continue;
         }
         let passes = failure.connection_broke || is_worth_a_retry(&error);
@@ -101,19 +107,14 @@ async fn ask(
         .header(COOKIE_HEADER, header)
         .body(body);
     let sent = env.now();
-    let reply = send(request, &server, sent)
-        .await
-        .map_err(|failure| name_proxy(failure, http))?;
-    Ok(token_of(&reply, session, resource, cookie, sent)?)
-}
-
-/// A proxy that stands in between may be the reason why nothing is reached.
-pub(crate) fn name_proxy(failure: Failure, http: &Http) -> Failure {
-    if failure.error.kind() == Kind::Unreachable && http.settings().has_proxy() {
-        let error = failure.error.and(" (the environment names a proxy)");
-        return Failure { error, ..failure };
-    }
-    failure
+    let reply = send(http, request, &server, sent).await?;
+    let asked = Asked {
+        session,
+        resource,
+        cookie,
+        proxy: http.settings().talkative_proxy(),
+    };
+    Ok(asked.token(&reply, sent)?)
 }
 
 /// Cannot happen: texts of a checked shape are always JSON, and always a header's value.
@@ -121,34 +122,101 @@ fn unsendable(_: impl std::error::Error) -> Error {
     Error::new(Kind::BadCookie, "the cookie cannot be sent")
 }
 
-/// The token in a reply to a request that left at `sent`.
-fn token_of(
-    reply: &Reply,
-    session: &Session,
-    resource: &Resource,
-    cookie: &Cookie,
-    sent: f64,
-) -> Result<Token, Error> {
-    let secrets = &cookie.secrets();
-    let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
-    if let Some(error) = reported_error(parsed.as_ref().ok(), reply, secrets) {
-        return Err(explain(error, session, resource, cookie));
+/// A question, as far as its answer is read by it.
+struct Asked<'a> {
+    session: &'a Session,
+    resource: &'a Resource,
+    cookie: &'a Cookie,
+    /// The proxy that may answer in the server's place.
+    proxy: Option<&'a Proxy>,
+}
+
+impl Asked<'_> {
+    /// The token in a reply to a request that left at `sent`.
+    fn token(&self, reply: &Reply, sent: f64) -> Result<Token, Error> {
+        let secrets = &self.cookie.secrets();
+        let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
+        if let Some(error) = self.proxys_error(reply) {
+            return Err(error);
+        }
+        if let Some(error) = reported_error(parsed.as_ref().ok(), reply, secrets) {
+            return Err(self.explain(error));
+        }
+        let server = self.session.address();
+        let bad =
+            |what: String| Error::new(Kind::BadReply, format!("the reply from {server} {what}"));
+        match parsed {
+            Ok(Value::Object(object)) => match object.get("token") {
+                Some(Value::Object(token)) => Token::from_reply(token, sent)
+                    .map_err(|what| bad(format!("holds no usable token: {what}"))),
+                _ => Err(bad("holds no token".into())),
+            },
+            Ok(_) => Err(bad("is JSON, but not an object".into())),
+            Err(_) if reply.body.trim().is_empty() => Err(bad("is empty".into())),
+            Err(_) if is_web_page(&reply.body) => Err(bad(
+                "is a web page and not JSON; does the address lead to the session's server?".into(),
+            )),
+            Err(_) => Err(bad("is not JSON".into())),
+        }
     }
-    let server = session.address();
-    let bad = |what: String| Error::new(Kind::BadReply, format!("the reply from {server} {what}"));
-    match parsed {
-        Ok(Value::Object(object)) => match object.get("token") {
-            Some(Value::Object(token)) => Token::from_reply(token, sent)
-                .map_err(|what| bad(format!("holds no usable token: {what}"))),
-            _ => Err(bad("holds no token".into())),
-        },
-        Ok(_) => Err(bad("is JSON, but not an object".into())),
-        Err(_) if reply.body.trim().is_empty() => Err(bad("is empty".into())),
-        Err(_) if reply.body.trim_start().starts_with('<') => Err(bad(
-            "is a web page and not JSON; does the address lead to the session's server?".into(),
-        )),
-        Err(_) => Err(bad("is not JSON".into())),
+
+    /// The error of a reply that is, as a rule, a proxy's and not the server's: 407, and where we go through one 403 and
+    /// web pages. The server's own refusals are JSON.
+    fn proxys_error(&self, reply: &Reply) -> Option<Error> {
+        let server = self.session.address();
+        let status = reply.status;
+        let error = match self.proxy {
+            Some(proxy) if status == 407 => http::wants_a_sign_in(proxy),
+            None if status == 407 => Error::new(
+                Kind::Unreachable,
+                format!("a proxy before {server} wants a sign-in (HTTP status 407)"),
+            )
+            .lasting()
+            .remedied(Some(http::WITHOUT_PROXY)),
+            Some(proxy) if status == 403 && !reply.body.trim_start().starts_with('{') => {
+                Error::new(
+                    Kind::Unreachable,
+                    format!("HTTP status 403 came for {server}, as a rule from {proxy}"),
+                )
+                .remedied(Some(http::WITHOUT_PROXY))
+            }
+            Some(proxy) if status < 400 && is_web_page(&reply.body) => Error::new(
+                Kind::BadReply,
+                format!("a web page came for {server}, as a rule from {proxy}"),
+            )
+            .remedied(Some(http::WITHOUT_PROXY)),
+            _ => return None,
+        };
+        Some(error.at_status(status))
     }
+
+    /// Adds what only we know: which cookie, which path, which resource was probably meant.
+    fn explain(&self, error: Error) -> Error {
+        match error.kind() {
+            Kind::BadCookie => error.and(&format!("; it was read from {}", self.cookie.source())),
+            Kind::ServerTooOld => {
+                let url = self.session.address();
+                error.and(&format!("; it was asked at {url}/{METHOD}"))
+            }
+            Kind::BadResource if oauth::lacks_the_service(&error) => {
+                let service = self.resource.well_known_name();
+                let service = service.unwrap_or(self.resource.as_str());
+                let what = "the service behind this resource is not set up in your organisation's tenant, or is switched off there";
+                Error::with(error.kind(), what, error.details().clone()).remedied(Some(&format!(
+                    "Ask an administrator of Entra ID to add or enable the enterprise application of the service \"{service}\", or to buy what it belongs to."
+                )))
+            }
+            Kind::BadResource => match self.resource.likely_spelling() {
+                Some(likely) => error.and(&format!("; did you mean \"{likely}\"?")),
+                None => error,
+            },
+            _ => error,
+        }
+    }
+}
+
+fn is_web_page(body: &str) -> bool {
+    body.trim_start().starts_with('<')
 }
 
 /// The error that a reply reports, if it does: OAuth's, then by HTTP status, then JSON-RPC's.
@@ -156,7 +224,7 @@ fn reported_error(value: Option<&Value>, reply: &Reply, secrets: &[SecretString]
     let object = value.and_then(Value::as_object);
     let failed = reply.status >= 400;
     let error = object.and_then(|object| object_error(object, failed, secrets));
-    let mut error = match error {
+    let error = match error {
         Some(error) if error.details().from_oauth => error,
         other if failed => {
             let text = other
@@ -166,16 +234,11 @@ fn reported_error(value: Option<&Value>, reply: &Reply, secrets: &[SecretString]
         }
         other => other?,
     };
-    if failed {
-        let retry_after = error.details().retry_after.or(reply.retry_after);
-        let details = Details {
-            http_status: Some(reply.status),
-            retry_after,
-            ..error.details().clone()
-        };
-        error = Error::with(error.kind(), error.message(), details);
+    if !failed {
+        return Some(error);
     }
-    Some(error)
+    let retry_after = error.details().retry_after.or(reply.retry_after);
+    Some(error.at_status(reply.status).waiting(retry_after))
 }
 
 /// The error in a reply's object, in any of the shapes that servers write.
@@ -309,22 +372,6 @@ fn rpc_headline(kind: Kind) -> &'static str {
     }
 }
 
-/// Adds what only we know: which cookie, which path, which resource was probably meant.
-fn explain(error: Error, session: &Session, resource: &Resource, cookie: &Cookie) -> Error {
-    match error.kind() {
-        Kind::BadCookie => error.and(&format!("; it was read from {}", cookie.source())),
-        Kind::ServerTooOld => {
-            let url = session.address();
-            error.and(&format!("; it was asked at {url}/{METHOD}"))
-        }
-        Kind::BadResource => match resource.likely_spelling() {
-            Some(likely) => error.and(&format!("; did you mean \"{likely}\"?")),
-            None => error,
-        },
-        _ => error,
-    }
-}
-
 /// The error for a server that has not answered in time.
 pub(crate) fn too_slow(address: &Address, timeout: Duration) -> Error {
     let seconds = timeout.as_secs_f64();
@@ -367,7 +414,75 @@ mod tests {
         let session = Session::discover(&env).unwrap();
         let resource = Resource::parse("https://storage.azure.net").unwrap();
         let cookie = Cookie::parse(SECRET, Source::Variable("RS_SESSION_RPC_COOKIE")).unwrap();
-        token_of(&reply, &session, &resource, &cookie, 1_000.0)
+        let asked = Asked {
+            session: &session,
+            resource: &resource,
+            cookie: &cookie,
+            proxy: None,
+        };
+        asked.token(&reply, 1_000.0)
+    }
+
+    /// What comes through a proxy.
+    fn proxied(status: u16, body: &str) -> Error {
+        let variables = [
+            ("RS_SERVER_ADDRESS", "http://server.example"),
+            ("http_proxy", "http://user:canary@proxy.example:3128"),
+        ];
+        let env = Env::fixed(&variables, 0.0);
+        let session = Session::discover(&env).unwrap();
+        let resource = Resource::parse("https://storage.azure.net").unwrap();
+        let cookie = Cookie::parse(SECRET, Source::Variable("RS_SESSION_RPC_COOKIE")).unwrap();
+        let proxy = Proxy::find(&env, session.address().url());
+        let asked = Asked {
+            session: &session,
+            resource: &resource,
+            cookie: &cookie,
+            proxy: proxy.as_ref(),
+        };
+        let reply = Reply {
+            status,
+            retry_after: None,
+            is_plain_text: false,
+            body: body.to_owned(),
+        };
+        asked.token(&reply, 1_000.0).unwrap_err()
+    }
+
+    #[test]
+    fn what_a_proxy_says_is_not_taken_for_the_servers_words() {
+        for (status, body, kind) in [
+            (407, "", "unreachable"),
+            (407, "{}", "unreachable"),
+            (403, "<html>", "unreachable"),
+            (403, "Forbidden by policy", "unreachable"),
+            (200, " <!doctype html>", "bad_reply"),
+        ] {
+            let error = proxied(status, body);
+            assert_eq!(error.kind().as_str(), kind, "{status} {body}");
+            assert_eq!(error.details().http_status, Some(status));
+            let said = "the proxy http://proxy.example:3128 (named by http_proxy)";
+            assert!(error.message().contains(said), "{error}");
+            let remedy = error.details().remedy.as_deref().unwrap();
+            assert!(remedy.contains("no_proxy"), "{remedy}");
+        }
+        for (status, body, kind) in [
+            (403, r#"{"error": {"code": 3}}"#, "bad_cookie"),
+            (401, "<html>", "bad_cookie"),
+            (200, "{}", "bad_reply"),
+        ] {
+            let error = proxied(status, body);
+            assert_eq!(error.kind().as_str(), kind, "{status} {body}");
+            assert_eq!(error.details().remedy, None);
+        }
+        assert_eq!(
+            outcome(407, "", false).unwrap_err().kind(),
+            Kind::Unreachable
+        );
+        assert_eq!(
+            outcome(403, "<html>", false).unwrap_err().kind(),
+            Kind::BadCookie
+        );
     }
 
     fn error(status: u16, body: &Value) -> Error {

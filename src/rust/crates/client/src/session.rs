@@ -1,14 +1,13 @@
 //! The session: which server to ask, and the cookie that proves we may.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 
 use url::{Host, Url};
 
 use crate::cookie::{Cookie, Source};
 use crate::env::Env;
 use crate::error::{Error, Kind};
+use crate::file::{read_beginning, reason};
 
 /// The variable that holds the server's address.
 pub const ADDRESS: &str = "RS_SERVER_ADDRESS";
@@ -20,6 +19,9 @@ pub const RUNTIME_DIRECTORY: &str = "PWB_SESSION_RUNTIME_DIR";
 pub const VERSION: &str = "RSTUDIO_VERSION";
 /// The file in the runtime directory that holds the cookie.
 pub const COOKIE_FILE: &str = "rpc_cookie";
+
+/// The most that is read of that file, in bytes.
+const LARGEST_COOKIE: u64 = 64 << 10;
 
 /// The first Workbench that hands out delegated Azure tokens.
 const FIRST_VERSION: &str = "2024.12.0";
@@ -110,7 +112,7 @@ fn read_file(env: &Env) -> Found {
     };
     let path = std::path::Path::new(&directory).join(COOKIE_FILE);
     let shown = path.display().to_string();
-    match read_small(&path) {
+    match read_beginning(&path, LARGEST_COOKIE) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             let cookie = Cookie::parse(&text, Source::File(shown.clone()));
@@ -152,27 +154,6 @@ pub(crate) fn best<'a>(
         );
         Error::new(Kind::BadCookie, message)
     })
-}
-
-/// A regular file's beginning. A pipe in its place could keep us waiting for ever, and a device has
-/// no end.
-fn read_small(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    const LARGEST: u64 = 64 << 10;
-    let mut bytes = Vec::new();
-    if std::fs::metadata(path)?.is_file() {
-        File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    Err(std::io::Error::other("it is no file"))
-}
-
-/// The operating system's reason without its number.
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_owned(),
-        None => text,
-    }
 }
 
 /// The name that Posit Workbench gives itself.
@@ -268,6 +249,9 @@ impl Address {
         if text.is_empty() || text.starts_with(['/', '?', '#', '.']) {
             return Err(bad("it has no host"));
         }
+        if is_misread(text) {
+            return Err(bad(MISREAD));
+        }
         let mut url = Url::parse(&with_scheme).map_err(|error| bad(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad("its scheme is neither http nor https"));
@@ -310,6 +294,20 @@ impl Address {
     pub fn is_in_clear(&self) -> bool {
         self.0.scheme() == "http" && !self.is_loopback()
     }
+}
+
+/// What is wrong with an address that [`is_misread`].
+pub(crate) const MISREAD: &str = "an \"@\" stands behind its first \"/\", \"?\" or \"#\", so that a part of the user name or password would be taken for the host; percent-encode what is in them: \"@\" is %40, \"#\" is %23, \"/\" is %2F, \"?\" is %3F";
+
+/// Whether an address holds an `@` where no user name and password can stand any more. Such a one was written with a `/`,
+/// `?` or `#` in the password: what would be taken for the host is a part of that, and must be neither shown nor looked
+/// up.
+#[must_use]
+pub fn is_misread(address: &str) -> bool {
+    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
+    // For http a backslash is a slash.
+    let rest = authority.split_once(['/', '?', '#', '\\']);
+    rest.is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// Whether a URL's host is this machine.
@@ -471,6 +469,10 @@ mod tests {
             "http://[::1",
             "a b",
             "http://h:99999",
+            "http://svc:pass/word@host",
+            "svc:pass?word@host",
+            "https://svc:pass#word@host",
+            "https://svc:pass\\word@host",
         ] {
             let error = Address::parse(text).unwrap_err();
             assert_eq!(error.kind(), Kind::Unreachable, "{text}");

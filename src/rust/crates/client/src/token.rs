@@ -65,6 +65,14 @@ fn expiry(
     if let Some(expires_in) = number(token, "expires_in")? {
         return at(sent, expires_in, "expires_in").map(Some);
     }
+    // Some servers write a date there: the token's own date says the same.
+    let is_date = token
+        .get("expires_on")
+        .and_then(Value::as_str)
+        .is_some_and(|text| text.trim().parse::<f64>().is_err());
+    if is_date {
+        return Ok(expiry_in_token(access_token));
+    }
     if let Some(expires_on) = number(token, "expires_on")? {
         return at(sent, expires_on - sent, "expires_on").map(Some);
     }
@@ -201,6 +209,18 @@ mod tests {
             expires_at(json!({"access_token": format!("eyJh.{claims}.sig")})),
             Ok(Some(1_795_395_599))
         );
+    }
+
+    #[test]
+    fn a_date_for_an_absolute_expiry_leaves_the_tokens_own() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"exp":1795395599}"#);
+        let date = "2026-11-23T00:59:59Z";
+        let token = format!("eyJh.{claims}.sig");
+        assert_eq!(
+            expires_at(json!({"access_token": token, "expires_on": date})),
+            Ok(Some(1_795_395_599))
+        );
+        assert_eq!(expires_at(json!({"expires_on": date})), Ok(None));
     }
 
     #[test]

@@ -149,6 +149,15 @@ pub fn remember(
     }
 }
 
+/// Forgets the latest failure for a resource: the server has answered since.
+pub fn answered(resource: &str) {
+    with_tokens(|tokens| {
+        if let Some(kept) = tokens.get_mut(resource) {
+            kept.answered();
+        }
+    });
+}
+
 /// Drops everything.
 pub fn forget() {
     let _ = with_tokens(Tokens::clear);

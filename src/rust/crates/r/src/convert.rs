@@ -3,37 +3,39 @@
 use std::io;
 
 use entrar_client::error::Error;
-use entrar_client::report::{Answer, CookieFacts, Exception, Report, Way};
+use entrar_client::proxy::Exception;
+use entrar_client::report::{Answer, CookieFacts, Report, Way};
 use entrar_client::token::Token;
 use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Number, Value};
 
-use crate::interrupt::Request;
+use crate::interrupt::{Requested, take_condition};
 
 /// What a question for a token ends in: one of `token`, `failure` and `interrupt`; the others are `NULL`.
-/// `in_clear` tells that a token came over plain http from another host.
+/// `in_clear` tells that the cookie was sent to another host over plain http.
 pub fn granted(granted: &Token, in_clear: bool) -> List {
     reply(token(granted).into(), ().into(), ().into(), in_clear)
 }
 
 /// The same for a failure.
-pub fn failed(failure: &Error) -> List {
-    reply(().into(), error(failure).into(), ().into(), false)
+pub fn failed(failure: &Error, in_clear: bool) -> List {
+    reply(().into(), error(failure).into(), ().into(), in_clear)
 }
 
 /// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
 /// interrupt.
-pub fn interrupted(request: Request) -> List {
+pub fn interrupted(request: Requested) -> List {
     reply(().into(), ().into(), condition(request), false)
 }
 
 /// The condition to raise again.
-pub fn condition(request: Request) -> Robj {
-    if request.0.is_null() {
+pub fn condition(request: Requested) -> Robj {
+    let condition = take_condition(request);
+    if condition.is_null() {
         TRUE.into()
     } else {
-        request.0
+        condition
     }
 }
 
@@ -67,6 +69,7 @@ pub fn error(error: &Error) -> List {
         kind = error.kind().as_str(),
         message = error.message(),
         server_text = text(details.server_text.as_deref()),
+        remedy = text(details.remedy.as_deref()),
         oauth_error = text(details.oauth_error.as_deref()),
         suberror = text(details.suberror.as_deref()),
         claims = text(details.claims.as_deref()),
@@ -83,7 +86,7 @@ pub fn error(error: &Error) -> List {
 }
 
 /// What a program ends in: one of `status`, `failure` and `interrupt`; the others are `NULL`.
-pub fn ended(ended: io::Result<Result<Option<i32>, Request>>) -> List {
+pub fn ended(ended: io::Result<Result<Option<i32>, Requested>>) -> List {
     let nothing = || -> Robj { ().into() };
     let (status, failure, interrupt) = match ended {
         Ok(Ok(code)) => (
@@ -166,6 +169,7 @@ fn way(way: &Way) -> List {
             variable = bundle.variable,
             path = bundle.path.as_str(),
             certificates = i32::try_from(count).unwrap_or(i32::MAX),
+            faults = bundle.faults.clone(),
             failure = failure(bundle.certificates.as_ref().err())
         )
     });
@@ -176,7 +180,8 @@ fn way(way: &Way) -> List {
         });
         list!(
             variable = proxy.variable,
-            address = text(proxy.address.as_deref()),
+            address = text(proxy.address.as_deref().ok()),
+            failure = failure(proxy.address.as_ref().err()),
             applies = exception.is_none(),
             exception = text(exception)
         )

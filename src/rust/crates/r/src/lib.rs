@@ -56,12 +56,18 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
             let outcome = runtime::run(&env, session.address(), async |http| {
                 rpc::delegated_token(http, &env, &session, &resource, timeout).await
             })?;
-            Ok((outcome, session.address().is_in_clear()))
+            // A cookie that is there has gone out, whatever came of it.
+            let in_clear = session.address().is_in_clear() && session.cookie(&env, None).is_ok();
+            Ok((outcome, in_clear))
         });
     match asked {
-        Ok((Ok(Ok(token)), in_clear)) => convert::granted(&token, in_clear),
-        Ok((Ok(Err(error)), _)) | Err(error) => convert::failed(&error),
+        Ok((Ok(Ok(token)), in_clear)) => {
+            cache::answered(resource);
+            convert::granted(&token, in_clear)
+        }
+        Ok((Ok(Err(error)), in_clear)) => convert::failed(&error, in_clear),
         Ok((Err(request), _)) => convert::interrupted(request),
+        Err(error) => convert::failed(&error, false),
     }
 }
 
@@ -77,7 +83,7 @@ fn ide_token(token: List, sent: f64) -> List {
         Ok(token) => convert::granted(&token, false),
         Err(what) => {
             let message = format!("the RStudio IDE returned no usable token: {what}");
-            convert::failed(&Error::new(Kind::BadReply, message))
+            convert::failed(&Error::new(Kind::BadReply, message), false)
         }
     }
 }
@@ -88,7 +94,7 @@ fn ide_token(token: List, sent: f64) -> List {
 /// @noRd
 #[extendr]
 fn ide_failure(text: &str) -> List {
-    convert::failed(&rpc::ide_error(text))
+    convert::failed(&rpc::ide_error(text), false)
 }
 
 /// The secret of the token that is kept for a resource: all that most calls of `azure_token()` do.
@@ -256,6 +262,13 @@ fn program_status(
     convert::ended(ended)
 }
 
+/// Makes the objects of R's that a call needs while it waits.
+/// @noRd
+#[extendr]
+fn prepare_interrupts() {
+    interrupt::prepare();
+}
+
 /// The names of all kinds of failure.
 /// @noRd
 #[extendr]
@@ -287,4 +300,5 @@ extendr_module! {
     fn probe_server;
     fn program_status;
     fn failure_kinds;
+    fn prepare_interrupts;
 }

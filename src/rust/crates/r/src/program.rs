@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::interrupt::{self, Request};
+use crate::interrupt::{self, Requested};
 
 /// How often is looked whether the program has ended.
 const TICK: Duration = Duration::from_millis(1);
@@ -33,7 +33,7 @@ pub fn output(path: &str) -> io::Result<Stdio> {
 
 /// Runs a command to its end: its exit code, or `None` if a signal or the limit has ended it. If R wants the call to end
 /// first, the command and all that it has started are ended, and the request returned.
-pub fn run(command: &mut Command, limit: Duration) -> io::Result<Result<Option<i32>, Request>> {
+pub fn run(command: &mut Command, limit: Duration) -> io::Result<Result<Option<i32>, Requested>> {
     // git's own children do not end with it, so that all of them make a group.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);

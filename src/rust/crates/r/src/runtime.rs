@@ -20,7 +20,7 @@ use entrar_client::session::Address;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::interrupt::{self, Request};
+use crate::interrupt::{self, Requested};
 
 /// How often Ctrl-C is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ pub fn run<T>(
     env: &Env,
     address: &Address,
     question: impl AsyncFnOnce(&Http) -> T,
-) -> Result<Result<T, Request>, Error> {
+) -> Result<Result<T, Requested>, Error> {
     let settings = Settings::new(env, address.url());
     // tokio panics where the system refuses it a socket or a thread, or where a runtime runs already, as in a child
     // that was forked during a call.
@@ -147,7 +147,7 @@ fn build(process: u32, settings: Settings) -> Result<&'static mut Machinery, Err
     })))
 }
 
-async fn unless_interrupted<T>(question: impl Future<Output = T>) -> Result<T, Request> {
+async fn unless_interrupted<T>(question: impl Future<Output = T>) -> Result<T, Requested> {
     let mut question = pin!(question);
     // The first tick comes one period late: an immediate one would cost every call a millisecond.
     let mut ticks = interval_at(Instant::now() + TICK, TICK);

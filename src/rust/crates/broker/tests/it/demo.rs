@@ -224,7 +224,7 @@ async fn the_session_gets_tokens_that_its_resources_accept() {
             .client()
             .get(format!("{graph}/v1.0/me"))
             .header("authorization", bearer);
-        let me = http::send(request, "graph", 0.0).await.ok().unwrap();
+        let me = http::send(&http, request, "graph", 0.0).await.ok().unwrap();
         (token, me)
     })
     .await
@@ -308,6 +308,24 @@ async fn a_file_that_cannot_be_written_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let expected = "entrar: the variables cannot be written to /no/such/directory/session: ";
     assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn a_file_that_was_there_before_is_neither_overwritten_nor_removed() {
+    for name in ["session", "session.unfinished"] {
+        let mut demo = Demo::new(&[]);
+        let file = demo.runtime.path().join("session");
+        let there = demo.runtime.path().join(name);
+        std::fs::write(&there, "mine").unwrap();
+        demo.options = vec!["--environment".into(), file.to_str().unwrap().into()];
+        let output = demo.run(&[]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        assert!(said.contains("there is such a file already"), "{said}");
+        assert_eq!(std::fs::read_to_string(&there).unwrap(), "mine");
+        std::fs::remove_file(&there).unwrap();
+        assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! A token endpoint that is slow, out of order, or no token endpoint at all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Endpoint, LONG, STORAGE, Session, grant};
 
@@ -67,6 +70,43 @@ async fn an_endpoint_that_is_not_there_is_not_asked_again() {
         description.ends_with("the connection was refused"),
         "{description}"
     );
+}
+
+/// As an endpoint does that closes a kept-alive connection at the moment at which the next request comes.
+#[tokio::test]
+async fn a_connection_that_breaks_is_made_anew() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("http://{}/tenant", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let body = r#"{"access_token": "canary-access", "expires_in": 60}"#;
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            if number == 1 {
+                stream.write_all(reply.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let endpoint = Endpoint {
+        authority,
+        forms: Default::default(),
+    };
+    let session = Session::at(&endpoint, LONG);
+    let body = session.ask(STORAGE).await;
+    assert_eq!(body["token"]["access_token"], "canary-access");
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    // What breaks each time is given up after two more attempts.
+    let error = session.oauth_error(STORAGE).await;
+    assert_eq!(error["error"], "temporarily_unavailable");
+    assert_eq!(connections.load(Ordering::SeqCst), 5);
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ async fn talkative_endpoint() -> Endpoint {
             }),
             1 => json!({
                 "error": "invalid_grant", "error_codes": [50_173],
-                "error_description": "AADSTS50173: canary-newer", "correlation_id": "c-1"
+                "error_description": "AADSTS50173: canary-newer, canary-secret", "correlation_id": "c-1",
+                "sent": {"client_secret": "canary-secret", "refresh_token": ["canary-newer"]}
             }),
             _ => return (StatusCode::INTERNAL_SERVER_ERROR, "canary-newer").into_response(),
         };
@@ -77,8 +78,14 @@ async fn the_log_shows_no_secret() {
     let (log, _guard) = capture(LevelFilter::TRACE);
     let endpoint = talkative_endpoint().await;
     let session = session(&endpoint).await;
-    for _ in 0..3 {
-        session.ask(STORAGE).await;
+    for number in 0..3 {
+        let reply = session.ask(STORAGE).await.to_string();
+        let granted = number == 0;
+        assert_eq!(reply.contains("canary-access"), granted, "{reply}");
+        // What the endpoint quotes of what it was sent does not go on.
+        for secret in ["canary-newer", "canary-secret", "canary-refresh"] {
+            assert!(!reply.contains(secret), "{reply}");
+        }
     }
     let forged = Request::post("/delegated_azure_token")
         .header(COOKIE_HEADER, "canary-cookie|x|y")
