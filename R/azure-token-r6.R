@@ -74,7 +74,7 @@ make_azure_token_class <- function() {
       take = function(token) {
         expires_at <- token$expires_at
         private$renew_at <- renewal_time(attr(token, "sent"), expires_at)
-        tenant <- token_tenant(token$access_token)
+        tenant <- shown_claims(token$access_token)$tenant
         self$tenant <- if (is.na(tenant)) "organizations" else tenant
         # AzureAuth's name for the expiry, and its form.
         if (!is.na(expires_at)) {

@@ -14,7 +14,8 @@
 #'
 #' @section Safe to share:
 #' There is no token, no cookie and no password in the result or in the report, which hold the names of
-#' your server, of files, variables and resources. Read it before you post it.
+#' your server, of files, variables and resources, and your account and tenant where a token tells them. Read it
+#' before you post it.
 #'
 #' @param resources The Azure services to ask for, a character vector of what [getDelegatedAzureToken()]
 #'   takes; or `NULL` to ask for no token.
@@ -36,7 +37,8 @@
 #'   * `proxy`: the `variable` that names it, its `address`, whether it `applies` to the server and the
 #'     `exception` if it does not.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
-#'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds; or the `failure`.
+#'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds, and what the token tells of
+#'     itself, which nobody has verified: `account`, `tenant` and `audience`; or the `failure`.
 #'   * `git`: its version, the names of credential helpers, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
 #'
 #'   A `failure` has the `message` and the fields that an error would have; see [entrar-errors].
@@ -180,6 +182,7 @@ sitrep_resource <- function(asked, timeout, obstacle) {
     failure <- sitrep_failure(reply$failure, resource)
   }
   granted <- !is.null(token)
+  claims <- shown_claims(token$access_token)
   list(
     asked = without_password(shown),
     resource = if (known) without_password(resource) else NA_character_,
@@ -188,6 +191,9 @@ sitrep_resource <- function(asked, timeout, obstacle) {
     scopes = if (granted && !is.na(token$scope)) strsplit(token$scope, " +")[[1]] else character(),
     expires_at = if (granted) token$expires_at else NA_real_,
     lifetime = if (granted) token$expires_at - floor(sent) else NA_real_,
+    account = claims$account,
+    tenant = claims$tenant,
+    audience = claims$audience,
     failure = failure
   )
 }
@@ -454,7 +460,11 @@ entry_of_resource <- function(found) {
     sprintf("until %s, for %s", format_time(found$expires_at), span(found$lifetime))
   }
   scopes <- if (length(found$scopes)) found$scopes else "not told"
-  details <- paste("scopes:", paste(scopes, collapse = " "))
+  identity <- identity_lines(found, found$resource)
+  details <- c(
+    paste("scopes:", paste(scopes, collapse = " ")),
+    sprintf("%s: %s", names(identity), identity)
+  )
   entry("good", "Token", sprintf("%s, granted %s", name, until), details)
 }
 
