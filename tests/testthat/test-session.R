@@ -91,7 +91,6 @@ test_that("a time limit of R's own that ends the IDE's function is the error tha
       Sys.sleep(0.01)
     }
   })
-  withr::defer(setTimeLimit())
   error <- tryCatch(
     {
       setTimeLimit(elapsed = 0.2, transient = TRUE)
