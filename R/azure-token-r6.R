@@ -25,9 +25,12 @@ azure_token_class <- new.env(parent = emptyenv())
 # R6 puts `self` and `private` into its methods' environment, where R CMD check does not look.
 utils::globalVariables(c("self", "private"))
 
+# A saved login (see azure-logins.R) brings along its methods as they were when it was saved. So they only name the
+# functions that do the work, and those are of the version of this package that loads it: keep them callable this way.
 make_azure_token_class <- function() {
   R6::R6Class(
     "AzureToken",
+    parent_env = own_namespace,
     # Printing an object of AzureRMR or AzureGraph looks at all of these.
     public = list(
       version = 1,
@@ -43,45 +46,75 @@ make_azure_token_class <- function() {
       initialize = function(token) {
         self$resource <- attr(token, "resource")
         keep_token(self$resource, token, attr(token, "sent"))
-        private$take(token)
+        take_credentials(self, private, token)
       },
-      # Tokens are not written to disk.
-      cache = function() invisible(NULL),
-      hash = function() paste0("entrar-delegated-", gsub("[^A-Za-z0-9._-]+", "-", self$resource)),
-      validate = function() {
-        as.numeric(Sys.time()) < private$renew_at
+      cache = function() {
+        save_login(self)
+        invisible(NULL)
       },
+      hash = function() hash_of_login(self, parent.frame()),
+      validate = function() has_good_token(self, private),
       can_refresh = function() TRUE,
-      # Whoever asks while the token is still good wants a new one. Once it is due, another object or
-      # `azure_token()` may have renewed it already, and while that fails the old one serves.
       refresh = function() {
-        private$take(fresh_token(self$resource, self$validate(), sys.call()))
+        renew_credentials(self, private, sys.call())
         invisible(self)
       },
       print = function(...) {
-        writeLines(c(
-          "<AzureToken> delegated, from entrar",
-          paste("  resource:", self$resource),
-          paste("  tenant:  ", self$tenant),
-          paste("  expires: ", format_expiry(self$credentials$expires_at)),
-          paste("  token:   ", redacted)
-        ))
+        writeLines(azure_token_lines(self))
         invisible(self)
       }
     ),
-    private = list(
-      renew_at = -Inf,
-      take = function(token) {
-        expires_at <- token$expires_at
-        private$renew_at <- renewal_time(attr(token, "sent"), expires_at)
-        tenant <- token_tenant(token$access_token)
-        self$tenant <- if (is.na(tenant)) "organizations" else tenant
-        # AzureAuth's name for the expiry, and its form.
-        if (!is.na(expires_at)) {
-          token$expires_on <- format(expires_at, scientific = FALSE)
-        }
-        self$credentials <- token
-      }
-    )
+    private = list(renew_at = -Inf)
   )
+}
+
+# A login that was loaded has no token yet.
+has_token <- function(self) is.character(self$credentials$access_token)
+
+has_good_token <- function(self, private) {
+  has_token(self) && as.numeric(Sys.time()) < private$renew_at
+}
+
+take_credentials <- function(self, private, token) {
+  expires_at <- token$expires_at
+  private$renew_at <- renewal_time(attr(token, "sent"), expires_at)
+  claims <- shown_claims(token$access_token)
+  self$tenant <- if (is.na(claims$tenant)) unknown_tenant else claims$tenant
+  # AzureRMR compares the app of one login with another's, and must find a string.
+  self$client <- list(client_id = if (is.na(claims$app)) "" else claims$app)
+  # AzureAuth's name for the expiry, and its form.
+  if (!is.na(expires_at)) {
+    token$expires_on <- format(expires_at, scientific = FALSE)
+  }
+  self$credentials <- token
+}
+
+# Entra ID's word for any tenant.
+unknown_tenant <- "organizations"
+
+# Whoever asks while the token is still good wants a new one. Once it is due, another object or
+# `azure_token()` may have renewed it already, and while that fails the old one serves.
+renew_credentials <- function(self, private, call) {
+  token <- fresh_token(self$resource, has_good_token(self, private), call)
+  if (!has_token(self)) {
+    check_tenant(self, token, call)
+  }
+  take_credentials(self, private, token)
+}
+
+azure_token_lines <- function(self) {
+  credentials <- self$credentials
+  identity <- identity_lines(shown_claims(credentials$access_token), self$resource)
+  lines <- c(
+    resource = self$resource,
+    identity["account"],
+    tenant = self$tenant,
+    identity["audience"],
+    if (has_token(self)) {
+      c(expires = format_expiry(credentials$expires_at), token = redacted)
+    } else {
+      c(token = "none yet, it is asked for when it is used")
+    }
+  )
+  c("<AzureToken> delegated, from entrar", paste0("  ", labelled(lines[!is.na(lines)])))
 }

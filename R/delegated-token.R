@@ -46,6 +46,11 @@
 #'   the expiry, or half the lifetime if that is shorter; `refresh()` gets a new token into the same
 #'   object, and shares it with [azure_token()].
 #'
+#'   `AzureRMR::create_azure_login(token = )` and `AzureGraph::create_graph_login(token = )` make a login of it, which
+#'   they list and get in later R processes too, if AzureAuth's directory is there. Its file in that directory holds no
+#'   secret: the login gets a token when it is used, in a session that is signed in to the same tenant. Name the tenant
+#'   to get it: `AzureRMR::get_azure_login(token$tenant)`.
+#'
 #' @section Errors:
 #' An error has class `entrar_error` and a class of its own for each kind of failure, for example
 #' `entrar_error_sign_in_required`. [entrar-errors] lists them with their remedies.

@@ -79,11 +79,11 @@ drop_tokens <- function() .Call(wrap__drop_tokens)
 #' @noRd
 renewal_time <- function(sent, expires_at) .Call(wrap__renewal_time, sent, expires_at)
 
-#' The tenant that issued a token, if the token tells.
-#' @param access_token The secret, a string.
-#' @return The tenant's id, or `NA`.
+#' What a token tells of itself, if it does: whose it is, of which tenant, for whom and of which app.
+#' @param access_token The secret, a string; anything else tells nothing.
+#' @return A list of `account`, `tenant`, `audience` and `app`, each a string or `NA`.
 #' @noRd
-token_tenant <- function(access_token) .Call(wrap__token_tenant, access_token)
+token_claims <- function(access_token) .Call(wrap__token_claims, access_token)
 
 #' Whether there is a server to ask and a cookie to ask it with.
 #' @noRd

@@ -17,7 +17,8 @@
 #' * With httr2 before 1.2.2: also only after `error="invalid_token"`, and the token is looked up once for all
 #'   attempts.
 #' * `httr2::req_perform_parallel()` retries status 429 and 503 by itself; these requests only if you
-#'   add a `req_retry()`.
+#'   add a `req_retry()`. Requests that are alike in address, method, headers and body cannot be told apart there:
+#'   together they are sent once more, not each.
 #'
 #' @section What can show the token:
 #' With httr2 1.2.0 or later only `req_verbose(info = TRUE)`, which is also `req_perform(verbosity = 3)`, over HTTP/2.
@@ -75,8 +76,8 @@ token_source <- function(resource) {
   call <- call("azure_token", resource)
   # Tokens are told apart by when they were asked for: no secret is kept here.
   used <- refused <- renewed <- NA
-  # The URLs that are being asked once more.
-  retried <- character()
+  # When each request that is being asked once more was refused, by what makes it differ from others.
+  repeated <- numeric()
 
   hand_out <- function(token) {
     used <<- attr(token, "sent")
@@ -84,7 +85,7 @@ token_source <- function(resource) {
   }
   # One request's token may have been renewed since for another one: then that one is tried first.
   refuse <- function() {
-    if (!identical(used, renewed) || as.numeric(Sys.time()) - renewed > 60) {
+    if (!identical(used, renewed) || as.numeric(Sys.time()) - renewed > recently) {
       refused <<- used
     }
   }
@@ -99,29 +100,44 @@ token_source <- function(resource) {
   flow <- function() {
     refused <<- NA
     # An error ends what is being asked once more.
-    on.exit(retried <<- character())
+    on.exit(repeated <<- numeric())
     token <- fresh_token(resource, insist = TRUE, call)
     on.exit()
     renewed <<- attr(token, "sent")
     hand_out(token)
   }
-  # `httr2::req_perform_parallel()` does not count the attempts, so each URL has one.
+  # `httr2::req_perform_parallel()` does not count the attempts, so each request has one. Neither does it tell of those
+  # that succeed, so that a refusal counts for a while only.
   is_refused <- function(resp) {
-    url <- resp$request$url
-    is_second <- url %in% retried
-    retried <<- setdiff(retried, url)
-    if (httr2::resp_status(resp) != 401) {
+    was_refused <- httr2::resp_status(resp) == 401
+    now <- as.numeric(Sys.time())
+    repeated <<- repeated[now - repeated <= recently]
+    request <- if (was_refused || length(repeated)) request_hash(resp$request)
+    is_second <- any(names(repeated) == request)
+    repeated <<- repeated[names(repeated) != request]
+    if (!was_refused) {
       renewed <<- NA
       return(FALSE)
     }
     if (is_second || !is_bearer_challenge(resp)) {
       return(FALSE)
     }
-    retried <<- c(retried, url)
+    repeated[[request]] <<- now
     refuse()
     TRUE
   }
   list(flow = flow, cache = cache, is_refused = structure(is_refused, class = "entrar_is_refused"))
+}
+
+# In seconds. What is refused so soon after a renewal is not refused for its age.
+recently <- 60
+
+# The same for each attempt of a request, and another one for each other request, also at the same address. A request
+# that was derived from another one shares all that req_auth_azure() has put into it, so that cannot tell them apart.
+# Hidden headers leave no trace in it, whose form rlang does not take.
+request_hash <- function(request) {
+  sent <- unclass(request)[c("url", "method", "headers", "fields", "body")]
+  rlang::hash(serialize(sent, NULL))
 }
 
 # Whether a bearer token is asked for, in words that httr2 does not take for a refused token. It reads the first

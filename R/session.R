@@ -42,7 +42,22 @@ ask_ide <- function(resource) {
   sent <- as.numeric(Sys.time())
   token <- tryCatch(as.list(ide_function()(resource)), error = identity)
   if (inherits(token, "error")) {
+    # The call ends as the user has asked for, which is no failure of the IDE's.
+    if (is_time_limit(token)) {
+      return(list(interrupt = token))
+    }
     return(ide_failure(readable(paste(conditionMessage(token), collapse = " "))))
   }
   ide_token(token, sent)
+}
+
+# R's time limits raise an error without a class of its own, in the language of the session.
+is_time_limit <- function(error) {
+  limits <- c(
+    "reached elapsed time limit",
+    "reached CPU time limit",
+    "reached session elapsed time limit",
+    "reached session CPU time limit"
+  )
+  any(conditionMessage(error) %in% c(limits, gettext(limits, domain = "R")))
 }

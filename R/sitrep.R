@@ -14,7 +14,8 @@
 #'
 #' @section Safe to share:
 #' There is no token, no cookie and no password in the result or in the report, which hold the names of
-#' your server, of files, variables and resources. Read it before you post it.
+#' your server, of files, variables and resources, and your account and tenant where a token tells them. Read it
+#' before you post it.
 #'
 #' @param resources The Azure services to ask for, a character vector of what [getDelegatedAzureToken()]
 #'   takes; or `NULL` to ask for no token.
@@ -37,7 +38,8 @@
 #'   * `proxy`: the `variable` that names it, its `address` (or the `failure` to understand it), whether it `applies` to
 #'     the server and the `exception` if it does not.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
-#'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds; or the `failure`.
+#'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds, and what the token tells of
+#'     itself, which nobody has verified: `account`, `tenant` and `audience`; or the `failure`.
 #'   * `git`: its version, the names of credential helpers, and whether it is set up for Azure DevOps; [azure_git_sitrep()] tells more.
 #'
 #'   A `failure` has the `message` and the fields that an error would have; see [entrar-errors].
@@ -188,6 +190,7 @@ sitrep_resource <- function(asked, timeout, obstacle) {
     failure <- sitrep_failure(reply$failure, resource)
   }
   granted <- !is.null(token)
+  claims <- shown_claims(token$access_token)
   list(
     asked = if (known || !is.na(repeatable(shown))) shown else "a text with an \"@\"",
     resource = if (known) resource else NA_character_,
@@ -196,6 +199,9 @@ sitrep_resource <- function(asked, timeout, obstacle) {
     scopes = if (granted && !is.na(token$scope)) strsplit(token$scope, " +")[[1]] else character(),
     expires_at = if (granted) token$expires_at else NA_real_,
     lifetime = if (granted) token$expires_at - floor(sent) else NA_real_,
+    account = claims$account,
+    tenant = claims$tenant,
+    audience = claims$audience,
     failure = failure
   )
 }
@@ -455,7 +461,11 @@ entry_of_resource <- function(found) {
     sprintf("until %s, for %s", format_time(found$expires_at), span(found$lifetime))
   }
   scopes <- if (length(found$scopes)) found$scopes else "not told"
-  details <- paste("scopes:", paste(scopes, collapse = " "))
+  identity <- identity_lines(found, found$resource)
+  details <- c(
+    paste("scopes:", paste(scopes, collapse = " ")),
+    sprintf("%s: %s", names(identity), identity)
+  )
   entry("good", "Token", sprintf("%s, granted %s", name, until), details)
 }
 

@@ -15,11 +15,32 @@ new_token <- function(fields, resource, sent) {
   fields
 }
 
+# What a token tells of itself, fit to be shown, `NA` where it does not: nobody has verified its signature, so that
+# it may tell anything, with characters that make a line read as something else.
+shown_claims <- function(access_token) {
+  lapply(token_claims(access_token), function(claim) {
+    if (is.na(claim)) claim else clipped(gsub("[\\p{C}\\p{Zl}\\p{Zp}]", "", claim, perl = TRUE))
+  })
+}
+
+# The same as lines, without those that are not known. The audience is one if it is not the `resource`, for which some
+# services have a GUID.
+identity_lines <- function(claims, resource) {
+  without_slash <- function(address) sub("/$", "", address)
+  if (identical(without_slash(claims$audience), without_slash(resource))) {
+    claims$audience <- NA_character_
+  }
+  lines <- unlist(claims[c("account", "tenant", "audience")])
+  lines[!is.na(lines) & nzchar(lines)]
+}
+
 #' @export
 format.entrar_token <- function(x, ...) {
   fields <- unclass(x)
+  resource <- attr(x, "resource")
   lines <- c(
-    resource = attr(x, "resource"),
+    resource = resource,
+    identity_lines(shown_claims(fields[["access_token"]]), resource),
     expires = if (!is.null(fields[["expires_at"]])) format_expiry(fields[["expires_at"]]),
     scope = fields[["scope"]],
     access_token = if (!is.null(fields[["access_token"]])) redacted,

@@ -122,6 +122,73 @@ test_that("requests in parallel share the token that the first refusal renewed",
   expect_length(requests_at(tokens), 2)
 })
 
+# Requests that differ in what they send to the one address, as those of Graph's $batch do.
+batch <- function(base, n) {
+  lapply(seq_len(n), function(i) httr2::req_body_json(base, list(number = i)))
+}
+
+test_that("each of several requests to one address is sent once more with the renewed token", {
+  skip_if_not_installed("httr2", "1.2.2")
+  tokens <- local_tokens()
+  slow <- c(list(list("wait", 0.3)), bare_refusal)
+  resource <- do.call(wire_address, c(rep(list(slow), 3), list(answer("{\"ok\":true}"))))
+  requests <- httr2::request(resource) |> req_auth_azure("graph") |> batch(3)
+  responses <- httr2::req_perform_parallel(requests, progress = FALSE)
+  expect_true(all(vapply(responses, function(response) httr2::resp_body_json(response)$ok, NA)))
+  expect_true(identical(
+    sent_tokens(resource),
+    rep(c("Bearer CANARY-1", "Bearer CANARY-2"), each = 3)
+  ))
+  expect_length(requests_at(tokens), 2)
+})
+
+test_that("each of several requests to one address is sent no more than twice", {
+  skip_if_not_installed("httr2", "1.2.2")
+  tokens <- local_tokens()
+  stubborn <- wire_address(bare_refusal)
+  requests <- httr2::request(stubborn) |> req_auth_azure("graph") |> batch(3)
+  httr2::req_perform_parallel(requests, on_error = "continue", progress = FALSE)
+  bodies <- vapply(requests_at(stubborn), function(request) request$body, "")
+  expect_identical(sort(bodies), rep(sprintf("{\"number\":%d}", 1:3), each = 2))
+  expect_length(requests_at(tokens), 2)
+})
+
+test_that("a request that was sent once more in parallel is so again, when its token is refused later", {
+  skip_if_not_installed("httr2", "1.2.2")
+  local_tokens()
+  resource <- wire_address(bare_refusal, answer(), bare_refusal, answer())
+  request <- httr2::request(resource) |> req_auth_azure("graph")
+  httr2::req_perform_parallel(list(request), progress = FALSE)
+  # Now that was more than a minute ago.
+  memory <- environment(request$policies$retry_is_transient)
+  memory$renewed <- memory$renewed - 61
+  memory$repeated <- memory$repeated - 61
+  httr2::req_perform_parallel(list(request), progress = FALSE)
+  expect_length(requests_at(resource), 4)
+  expect_length(memory$repeated, 1)
+})
+
+test_that("a request is told from others by what it sends", {
+  skip_if_not_installed("httr2", "1.2.2")
+  base <- httr2::request("https://graph.microsoft.com/v1.0/$batch")
+  others <- list(
+    base,
+    httr2::req_url_query(base, a = 1),
+    httr2::req_method(base, "PUT"),
+    httr2::req_headers(base, a = "b"),
+    httr2::req_headers(base, a = "b", .redact = "a"),
+    httr2::req_body_multipart(base, a = "b")
+  )
+  others <- c(others, batch(base, 2))
+  hashes <- vapply(others, request_hash, "")
+  expect_length(unique(hashes), 8)
+  expect_identical(vapply(others, request_hash, ""), hashes)
+  expect_identical(
+    request_hash(req_auth_azure(base, "graph")),
+    request_hash(req_auth_azure(base, "storage"))
+  )
+})
+
 test_that("the token is looked up again at each attempt", {
   skip_if_not_installed("httr2", "1.2.2")
   local_tokens(expires_in = 2)

@@ -83,3 +83,34 @@ test_that("whatever the IDE's function raises or returns is an error of ours", {
     })
   }
 })
+
+test_that("a time limit of R's own that ends the IDE's function is the error that it is", {
+  local_session(NA)
+  local_ide(function(resource) {
+    repeat {
+      Sys.sleep(0.01)
+    }
+  })
+  error <- tryCatch(
+    {
+      setTimeLimit(elapsed = 0.2, transient = TRUE)
+      getDelegatedAzureToken("r")
+    },
+    error = identity
+  )
+  setTimeLimit()
+  expect_s3_class(error, c("simpleError", "error", "condition"), exact = TRUE)
+  expect_identical(conditionMessage(error), gettext("reached elapsed time limit", domain = "R"))
+})
+
+test_that("each of R's time limits is known, and nothing else is one", {
+  raised <- function(message) {
+    local_ide(function(resource) stop(message))
+    tryCatch(getDelegatedAzureToken("r"), error = function(e) class(e)[[1]])
+  }
+  local_session(NA)
+  for (limit in c("elapsed", "CPU", "session elapsed", "session CPU")) {
+    expect_identical(raised(sprintf("reached %s time limit", limit)), "simpleError")
+  }
+  expect_identical(raised("the time limit for requests"), "entrar_error_server_error")
+})

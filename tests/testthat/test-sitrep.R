@@ -89,6 +89,26 @@ test_that("a healthy Workbench is well in every line", {
   expect_lte(abs(granted$lifetime - 3599), 1)
 })
 
+test_that("a token that tells whose it is does so in the report", {
+  token <- ada(aud = "00000003-0000-0000-c000-000000000000")
+  local_session(wire_address(list(token_reply(access_token = token))))
+  sitrep <- azure_sitrep("graph")
+  told <- sitrep$resources[[1]][c("account", "tenant", "audience")]
+  expect_identical(
+    told,
+    list(
+      account = "ada@example.com",
+      tenant = "tenant-1",
+      audience = "00000003-0000-0000-c000-000000000000"
+    )
+  )
+  expect_identical(
+    entry_of_resource(sitrep$resources[[1]])$details,
+    c("scopes: a b", paste0(names(told), ": ", unlist(told)))
+  )
+  expect_false(any(grepl(canary, capture.output(print(sitrep), dput(unclass(sitrep))))))
+})
+
 test_that("the server is probed without the cookie", {
   address <- token_server()
   local_session(address)

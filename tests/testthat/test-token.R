@@ -76,3 +76,52 @@ test_that("printing shows resource and expiry", {
 test_that("the minutes left are counted from now", {
   expect_match(format_expiry(as.numeric(Sys.time()) + 600), "in 10 minutes", fixed = TRUE)
 })
+
+# What is shown of a token beside that which is shown of any.
+told_by <- function(access_token, resource = storage) {
+  lines <- format(new_token(list(access_token = access_token), resource, 0))
+  lines <- grep("^(<entrar_token>|resource:|access_token:)", lines, value = TRUE, invert = TRUE)
+  sub(": +", ": ", lines)
+}
+
+test_that("printing shows whose token it is, of which tenant, and for whom if that is not what was asked", {
+  expect_identical(told_by(ada()), c("account: ada@example.com", "tenant: tenant-1"))
+  expect_identical(told_by(ada(), "https://storage.azure.com/"), told_by(ada()))
+  expect_identical(
+    told_by(ada(aud = "00000003-0000-0000-c000-000000000000"), "https://graph.microsoft.com"),
+    c(
+      "account: ada@example.com",
+      "tenant: tenant-1",
+      "audience: 00000003-0000-0000-c000-000000000000"
+    )
+  )
+})
+
+test_that("the account is the name that the token has first", {
+  expect_identical(
+    told_by(web_token(preferred_username = "c", unique_name = "b", upn = "a")),
+    "account: a"
+  )
+  expect_identical(told_by(web_token(preferred_username = "c", unique_name = "b")), "account: b")
+  expect_identical(told_by(web_token(preferred_username = "c")), "account: c")
+})
+
+test_that("a token that tells nothing of itself, or nothing fit to be read, is shown as it was", {
+  for (token in list(canary, web_token(), web_token(upn = 7, tid = "", aud = list("a", "b")))) {
+    expect_identical(told_by(token), character())
+  }
+  expect_identical(told_by(web_token(upn = "a\nb", tid = "\u001b[31m")), character())
+  expect_identical(told_by(NULL), character())
+  expect_identical(told_by(1), character())
+  expect_identical(told_by(NA_character_), character())
+})
+
+test_that("what a token tells of itself cannot make a line read as something else", {
+  hidden <- c("\u202e", "\u2066", "\u200b", "\u061c", "\u2028", "\ufeff")
+  name <- paste0("a", paste(hidden, collapse = ""), "\u00e9")
+  expect_identical(told_by(web_token(upn = name, tid = hidden[1])), "account: a\u00e9")
+  expect_identical(
+    told_by(web_token(tid = strrep("x", 1e5))),
+    paste0("tenant: ", strrep("x", 100), "...")
+  )
+})

@@ -182,13 +182,25 @@ fn renewal_time(sent: f64, expires_at: Rfloat) -> f64 {
     renewal::renewal_time(sent, Option::from(expires_at))
 }
 
-/// The tenant that issued a token, if the token tells.
-/// @param access_token The secret, a string.
-/// @return The tenant's id, or `NA`.
+/// What a token tells of itself, if it does: whose it is, of which tenant, for whom and of which app.
+/// @param access_token The secret, a string; anything else tells nothing.
+/// @return A list of `account`, `tenant`, `audience` and `app`, each a string or `NA`.
 /// @noRd
 #[extendr]
-fn token_tenant(access_token: &str) -> Robj {
-    convert::text(token::claim(access_token, "tid").as_deref())
+fn token_claims(access_token: Robj) -> List {
+    let access_token = convert::string(&access_token).unwrap_or_default();
+    let first = |names: &[&str]| {
+        let found = names
+            .iter()
+            .find_map(|name| token::claim(access_token, name));
+        convert::text(found.as_deref())
+    };
+    list!(
+        account = first(&["upn", "unique_name", "preferred_username"]),
+        tenant = first(&["tid"]),
+        audience = first(&["aud"]),
+        app = first(&["appid", "azp"])
+    )
 }
 
 /// Whether there is a server to ask and a cookie to ask it with.
@@ -294,7 +306,7 @@ extendr_module! {
     fn keep_failure;
     fn drop_tokens;
     fn renewal_time;
-    fn token_tenant;
+    fn token_claims;
     fn has_server_session;
     fn session_report;
     fn probe_server;
