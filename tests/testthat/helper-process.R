@@ -10,12 +10,16 @@ resources <- function() {
   c(memory = number("VmRSS"), files = length(dir("/proc/self/fd")), threads = number("Threads"))
 }
 
-# Sends this process a SIGINT after `seconds`, and returns the file that says when.
+# A shell's commands that send this process a SIGINT, and note the time in the file `when`.
+interrupt_from_shell <- function(when) {
+  sprintf("date +%%s.%%N >'%s'; kill -INT %d", when, Sys.getpid())
+}
+
+# Sends this process a SIGINT after `seconds`. To be called where it is caught already: a slow machine may come no
+# further before it arrives.
 interrupt_after <- function(seconds) {
-  when <- tempfile("interrupt-")
-  command <- sprintf("sleep %s; date +%%s.%%N > %s; kill -INT %d", seconds, when, Sys.getpid())
+  command <- sprintf("sleep %s; kill -INT %d", seconds, Sys.getpid())
   system2("sh", c("-c", shQuote(command)), wait = FALSE)
-  when
 }
 
 # What a script prints that runs in an R of its own, in a process group of its own.
