@@ -85,19 +85,19 @@ beside_azurite() { isolated .build/venv/bin/python -B tests/azurite/run.py .lib/
 # Tokens spent where people spend them, in good time and too late.
 azure_python() {
   local test=(.build/venv/bin/python -B tests/python/test_azure_storage.py)
-  beside_azurite -- "${test[@]}" Storage Documentation && beside_azurite --token-lifetime 3 -- "${test[@]}" Expired
+  beside_azurite -- "${test[@]}" Storage Documentation && beside_azurite --token-lifetime 6 -- "${test[@]}" Expired
 }
 azure_r() {
   local test='testthat::test_dir("tests/services", package = "entrar", load_package = "installed",
     reporter = "check", filter = "expired", invert = commandArgs(TRUE) == "good")'
   beside_azurite -- Rscript --vanilla -e "$test" good &&
-    beside_azurite --token-lifetime 3 -- Rscript --vanilla -e "$test" expired
+    beside_azurite --token-lifetime 6 -- Rscript --vanilla -e "$test" expired
 }
 
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
-  isolated .lib/entrar/bin/entrar demo -- timeout 300 .build/venv/bin/python -B tests/git/test_git.py
+  isolated .lib/entrar/bin/entrar demo -- timeout 1200 .build/venv/bin/python -B tests/git/test_git.py
 }
 
 # A token for SQL Server, as far as the login that carries it. Only this step compiles the server.
