@@ -152,14 +152,24 @@ mkdir -p .build
 : >.build/log
 
 failed=()
+table=()
 for step in "${steps[@]}"; do
   printf '\n=== %s\n' "$step"
+  started=$SECONDS
   { "$step" 2>&1 || touch .build/failed; } | tee -a .build/log
-  [ ! -e .build/failed ] || failed+=("$step")
+  took=$((SECONDS - started))
+  outcome=
+  if [ -e .build/failed ]; then
+    failed+=("$step")
+    outcome=' failed'
+  fi
   rm -f .build/failed
+  printf '=== %s: %d s%s\n' "$step" "$took" "$outcome"
+  table+=("$(printf '%-14s %5d s%s' "$step" "$took" "$outcome")")
 done
 
 printf '\n'
+printf '%s\n' "${table[@]}"
 [ ${#failed[@]} = 0 ] || printf 'failed: %s\n' "${failed[*]}"
 printf 'steps: %d passed, %d failed\n' $((${#steps[@]} - ${#failed[@]})) ${#failed[@]}
 [ ${#failed[@]} = 0 ]
