@@ -1,22 +1,16 @@
 #!/bin/sh
-# Installs what `make demo`, `make test` or `make site` needs and this machine lacks. Does nothing, fast and
-# without a network, when all of it is there.
+# Installs what `make demo` or `make test` needs and this machine lacks. Does nothing, fast and without a
+# network, when all of it is there.
 #
-# usage: tools/setup.sh demo|test|site
+# usage: tools/setup.sh demo|test
 set -eu
 cd "$(dirname "$0")/.."
-goal=${1:?usage: tools/setup.sh demo, test or site}
+goal=${1:?usage: tools/setup.sh demo or test}
 
 # The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="curl httpuv httr2 jsonlite knitr lintr processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
-
-# The site shows what its articles print, so it needs all that the tests need.
-if [ "$goal" = site ]; then
-  goal=test
-  r_packages="$r_packages pkgdown"
-fi
+r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -180,7 +174,7 @@ setup_azurite() {
   cp tests/azurite/package-lock.json .build/azurite/installed
 }
 
-case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo, test or site" ;; esac
+case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
 if have apt-get && have dpkg; then
   setup_debian
 elif [ "$(uname)" = Darwin ] && have brew; then

@@ -64,8 +64,9 @@ run_check() {
 
 # The secrets of tests hold the word "canary", and the emulated tenant's tokens are JSON Web Tokens: neither may stand
 # in anything that was printed.
+web_token='eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}'
 leaks() {
-  local printed secret='canary|eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}'
+  local printed secret="canary|$web_token"
   for printed in .build/log .build/check/entrar.Rcheck/*.log .build/check/entrar.Rcheck/tests/*.Rout; do
     [ -s "$printed" ] || { echo "There is nothing to search: $printed"; return 1; }
     if grep -qiE "$secret" "$printed"; then
@@ -135,16 +136,20 @@ examples() {
   done
 }
 
-# Not among CI's steps: `make site` runs it.
+# The documentation as web pages, in .build/site.
 site() {
-  beside_azurite -- Rscript --vanilla tools/site.R && .build/venv/bin/python -B tools/check_links.py .build/site
+  beside_azurite -- Rscript --vanilla tools/site.R && .build/venv/bin/python -B tools/check_links.py .build/site &&
+    if grep -rlE "$web_token" .build/site; then
+      echo 'These pages show a token.'
+      return 1
+    fi
 }
 
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
     rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql
-    documentation leaks
+    documentation site leaks
   )
 fi
 
