@@ -136,6 +136,9 @@ examples() {
   done
 }
 
+# That the benchmarks run: what they measure in so short a time says nothing.
+bench() { BENCH_SHORT=1 isolated bench/run; }
+
 # The documentation as web pages, in .build/site.
 site() {
   beside_azurite -- Rscript --vanilla tools/site.R && .build/venv/bin/python -B tools/check_links.py .build/site &&
@@ -149,7 +152,7 @@ steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
     rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql
-    documentation site leaks
+    bench documentation site leaks
   )
 fi
 
