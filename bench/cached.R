@@ -64,7 +64,11 @@ for (i in seq_len(more)) {
 grown <- resident() - before
 
 show_table(
-  sprintf("A token that is kept, microseconds a call (medians of %d rounds of %.0f)", rounds, calls),
+  sprintf(
+    "A token that is kept, microseconds a call (medians of %d rounds of %.0f)",
+    rounds,
+    calls
+  ),
   data.frame(
     peer = format(names(medians)),
     median = sprintf("%.2f", medians),

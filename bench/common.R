@@ -40,6 +40,12 @@ show_table <- function(title, table, notes = character()) {
 
 # A line that compares a figure with what it was meant to be.
 compare <- function(name, figure, target, unit = "") {
-  verdict <- if (short) "not judged" else if (figure <= target) "met" else "MISSED"
+  verdict <- if (short) {
+    "not judged"
+  } else if (figure <= target) {
+    "met"
+  } else {
+    "MISSED"
+  }
   sprintf("%s = %.3g%s; target: at most %g%s, %s", name, figure, unit, target, unit, verdict)
 }
