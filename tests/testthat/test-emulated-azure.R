@@ -12,8 +12,10 @@ is_running <- function(pid) {
 # The processes that R has started and that have not ended.
 children <- function() {
   stat <- Sys.glob("/proc/[0-9]*/stat")
-  lines <- lapply(stat, function(file) tryCatch(readLines(file), error = function(e) ""))
-  sum(grepl(sprintf("\\) [^Z] %d ", Sys.getpid()), suppressWarnings(unlist(lines))))
+  lines <- suppressWarnings(lapply(stat, function(file) {
+    tryCatch(readLines(file), error = function(e) "")
+  }))
+  sum(grepl(sprintf("\\) [^Z] %d ", Sys.getpid()), unlist(lines)))
 }
 
 # Only the names of what differs: there is a cookie among the values.
@@ -228,7 +230,7 @@ test_that("Ctrl-C is for R alone, whose code may go on", {
     "with_emulated_azure({",
     "  tryCatch(",
     "    {",
-    "      system2('sh', c('-c', shQuote('kill -INT 0')), wait = FALSE)",
+    "      interrupt_after(0, to = 0L)",
     "      Sys.sleep(60)",
     "    },",
     "    interrupt = function(e) cat('caught ')",

@@ -37,18 +37,14 @@ test_that("an interrupt ends the wait between two attempts", {
 })
 
 test_that("an interrupt that nobody catches goes back to the top", {
-  script <- withr::local_tempfile(
-    lines = c(
-      "library(entrar)",
-      "cat('begun\\n')",
-      "system2('sh', c('-c', shQuote(sprintf('sleep 0.3; kill -INT %d', Sys.getpid()))), wait = FALSE)",
-      "try(getDelegatedAzureToken('https://storage.azure.com'))",
-      "cat('not reached\\n')"
-    )
-  )
+  skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
   local_session(hanging())
-  rscript <- file.path(R.home("bin"), "Rscript")
-  output <- suppressWarnings(system2(rscript, c("--vanilla", script), stdout = TRUE, stderr = TRUE))
+  output <- run_script(
+    "cat('begun\\n')",
+    "interrupt_after(0.3)",
+    "try(getDelegatedAzureToken('https://storage.azure.com'))",
+    "cat('not reached\\n')"
+  )
   expect_true("begun" %in% output)
   expect_false(any(grepl("not reached", output)))
   expect_false(any(grepl(canary, output)))
