@@ -57,7 +57,7 @@ format:
 	.build/venv/bin/air format .
 
 site:
-	@tools/setup.sh site
+	@tools/setup.sh test
 	@tools/test.sh install site
 
 install: .lib/installed

@@ -132,7 +132,17 @@ end_emulated_azure <- function(emulated) {
     }
     close(emulated$process)
   }
+  if (!is.null(emulated$variables)) {
+    remove_runtime_directory(emulated$variables[["PWB_SESSION_RUNTIME_DIR"]])
+  }
   unlink(emulated$directory, recursive = TRUE)
+}
+
+# The process removes the directory of its cookie itself, unless it was killed: the signal does that on Windows.
+remove_runtime_directory <- function(directory) {
+  if (startsWith(basename(directory), "entrar-demo-")) {
+    unlink(directory, recursive = TRUE)
+  }
 }
 
 # Ctrl-C at a terminal reaches all processes there, but when to end is for R to decide.
@@ -149,8 +159,8 @@ demo_command <- function(arguments, ended) {
 ended_file <- function(file) paste0(file, ".ended")
 
 # The file is there only once it is whole, and everything serves.
-wait_for_variables <- function(file) {
-  deadline <- Sys.time() + 30
+wait_for_variables <- function(file, seconds = 30) {
+  deadline <- Sys.time() + seconds
   while (!file.exists(file)) {
     if (Sys.time() > deadline || file.exists(ended_file(file))) {
       stop("The `entrar` command did not start. What it printed tells why.", call. = FALSE)

@@ -5,9 +5,10 @@
 source("bench/common.R")
 
 broker <- Sys.getenv("BENCH_BROKER")
-rounds <- 5
-# A hundred thousand exchanges in all.
-plan <- data.frame(connections = c(1, 16, 256), requests = c(20000L, 40000L, 40000L))
+rounds <- unless_short(5, 1)
+# A hundred thousand exchanges in all, unless it is short.
+requests <- unless_short(c(20000L, 40000L, 40000L), c(20L, 160L, 512L))
+plan <- data.frame(connections = c(1, 16, 256), requests = requests)
 
 memory <- function(field) {
   status <- readLines(file.path("/proc", Sys.getenv("BENCH_BROKER_PID"), "status"))

@@ -2,8 +2,8 @@
 
 source("bench/common.R")
 
-rounds <- 7
-calls <- 1e5
+rounds <- unless_short(7, 1)
+calls <- unless_short(1e5, 100)
 
 # Microseconds a call, the loop included.
 time_loop <- function(call) {
@@ -57,13 +57,18 @@ identity <- system2(
 medians <- c(medians, "azure-identity in Python" = as.numeric(identity))
 
 before <- resident()
-for (i in seq_len(1e6)) {
+more <- unless_short(1e6, 1000)
+for (i in seq_len(more)) {
   entrar::azure_token(storage)
 }
 grown <- resident() - before
 
 show_table(
-  "A token that is kept, microseconds a call (medians of 7 rounds of 100,000)",
+  sprintf(
+    "A token that is kept, microseconds a call (medians of %d rounds of %.0f)",
+    rounds,
+    calls
+  ),
   data.frame(
     peer = format(names(medians)),
     median = sprintf("%.2f", medians),
@@ -71,6 +76,6 @@ show_table(
   ),
   c(
     compare("azure_token()", medians[[1]], 3, " us"),
-    compare("memory after 1,000,000 more calls", grown, 1, " MB more")
+    compare(sprintf("memory after %.0f more calls", more), grown, 1, " MB more")
   )
 )

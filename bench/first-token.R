@@ -2,7 +2,7 @@
 
 source("bench/common.R")
 
-rounds <- 7
+rounds <- unless_short(7, 1)
 scripts <- c(
   "R's own start" = "invisible()",
   "entrar loaded" = "invisible(loadNamespace(\"entrar\"))",
@@ -17,7 +17,7 @@ milliseconds <- function(script) {
 }
 
 # They take turns, and the first round warms up.
-times <- replicate(rounds + 1, vapply(scripts, milliseconds, 0))[, -1]
+times <- replicate(rounds + 1, vapply(scripts, milliseconds, 0))[, -1, drop = FALSE]
 median <- apply(times, 1, stats::median)
 over <- median - median[[1]]
 

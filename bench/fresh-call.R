@@ -3,8 +3,8 @@
 
 source("bench/common.R")
 
-rounds <- 7
-calls <- 2000
+rounds <- unless_short(7, 1)
+calls <- unless_short(2000, 20)
 server <- Sys.getenv("BENCH_CANNED_PID")
 
 # On one core the figures are work alone. On two, each side also has to be woken on its own core, as happens to whoever

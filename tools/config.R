@@ -14,9 +14,15 @@ keep <- nzchar(kept_target)
 # Crates packed into the sources, for a build without a network.
 vendored <- file.exists("src/rust/vendor.tar.xz")
 
+# A path as make hands it to the shell.
+in_makefile <- function(path) gsub("$", "$$", shQuote(path, "sh"), fixed = TRUE)
+
 values <- c(
   TARGET_DIR = if (keep) normalizePath(kept_target, "/", mustWork = FALSE) else "./rust/target",
   CLEAN = if (keep) "" else '"$(TARGET_DIR)"',
+  # Those that were judged, whatever comes first on make's PATH.
+  CARGO = in_makefile(rust[["cargo"]]),
+  RUSTC = in_makefile(rust[["rustc"]]),
   CARGO_FLAGS = if (vendored) "-j 2 --offline" else "",
   # Halves the shared object. Apple's linker has neither flag; it wants frameworks named (untried).
   LINK_FLAGS = switch(

@@ -1,22 +1,16 @@
 #!/bin/sh
-# Installs what `make demo`, `make test` or `make site` needs and this machine lacks. Does nothing, fast and
-# without a network, when all of it is there.
+# Installs what `make demo` or `make test` needs and this machine lacks. Does nothing, fast and without a
+# network, when all of it is there.
 #
-# usage: tools/setup.sh demo|test|site
+# usage: tools/setup.sh demo|test
 set -eu
 cd "$(dirname "$0")/.."
-goal=${1:?usage: tools/setup.sh demo, test or site}
+goal=${1:?usage: tools/setup.sh demo or test}
 
-# The Makefile has the same PATH: .build/bin holds links to a Rust of the distribution whose commands lie apart.
+# The Makefile has the same PATH: .build/bin holds links to a Rust that would not be found, or only behind an older one.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
-r_packages="curl httpuv httr2 jsonlite knitr lintr processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
-
-# The site shows what its articles print, so it needs all that the tests need.
-if [ "$goal" = site ]; then
-  goal=test
-  r_packages="$r_packages pkgdown"
-fi
+r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }
@@ -24,7 +18,8 @@ fail() { printf '%s\n' "$@" >&2; exit 1; }
 # at_least VERSION MINIMUM
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
-has_rust() { have cargo && have rustc && at_least "$(rustc --version | cut -d ' ' -f 2)" "$minimum_rust"; }
+is_new_enough() { have "$1" && at_least "$("$1" --version 2>/dev/null | cut -d ' ' -f 2)" "$minimum_rust"; }
+has_rust() { is_new_enough cargo && is_new_enough rustc; }
 has_rust_tools() { [ "$goal" = demo ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
 has_openssl() { pkg-config --exists openssl 2>/dev/null; }
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
@@ -79,6 +74,17 @@ link_versioned_rust() {
         ;;
     esac
   done
+}
+
+# The usual result of getting a newer Rust from https://rustup.rs: the distribution's own comes first on the PATH.
+link_rustup() {
+  directory=$HOME/.cargo/bin
+  if ! has_rust && is_new_enough "$directory/cargo" && is_new_enough "$directory/rustc"; then
+    mkdir -p .build/bin
+    ln -sf "$directory"/* .build/bin/
+    # The shell remembers where it has found the older ones.
+    hash -r
+  fi
 }
 
 setup_debian() {
@@ -180,7 +186,8 @@ setup_azurite() {
   cp tests/azurite/package-lock.json .build/azurite/installed
 }
 
-case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo, test or site" ;; esac
+case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
+link_rustup
 if have apt-get && have dpkg; then
   setup_debian
 elif [ "$(uname)" = Darwin ] && have brew; then
@@ -188,7 +195,7 @@ elif [ "$(uname)" = Darwin ] && have brew; then
 else
   setup_other
 fi
-has_rust || fail "Rust $minimum_rust or newer is needed, and an older one comes first on the PATH: $(command -v rustc)"
+has_rust || fail "Rust $minimum_rust or newer is needed, and an older one comes first on the PATH: $(command -v cargo), $(command -v rustc)"
 if [ "$goal" = test ]; then
   setup_venv
   setup_azurite

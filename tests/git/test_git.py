@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from azure_devops import AzureDevOps, Tenant
 
 # Longer than any command here takes on a busy machine; what hangs fails.
-LONGEST = 40
+LONGEST = 120
 SESSION = ["RS_SERVER_ADDRESS", "RS_SESSION_RPC_COOKIE", "POSIT_PRODUCT"]
 # As `entrar demo` has told git.
 HELPER = os.environ["GIT_CONFIG_VALUE_1"].strip("!'")
@@ -28,7 +28,7 @@ def gits():
     found = {}
     for path in ["/usr/bin/git", "/usr/local/bin/git", shutil.which("git")]:
         if path and os.path.exists(path):
-            version = subprocess.run([path, "--version"], check=True, capture_output=True, text=True, timeout=10).stdout
+            version = subprocess.run([path, "--version"], check=True, capture_output=True, text=True, timeout=LONGEST).stdout
             found.setdefault(os.path.realpath(path), version.split()[2])
     return found
 
@@ -47,7 +47,7 @@ def setUpModule():
         ["-C", source, "commit", "-q", "--allow-empty", "-m", "first"],
         ["clone", "-q", "--bare", source, TEMPLATE],
     ]:
-        subprocess.run([*git, *words], check=True, capture_output=True, timeout=30)
+        subprocess.run([*git, *words], check=True, capture_output=True, timeout=LONGEST)
 
 
 class Cases:
@@ -88,7 +88,7 @@ class Cases:
 
     def configure(self, key, value, *options):
         subprocess.run(
-            [self.git, "config", "--file", self.config, *options, key, value], check=True, timeout=10, env=self.variables
+            [self.git, "config", "--file", self.config, *options, key, value], check=True, timeout=LONGEST, env=self.variables
         )
 
     def run_git(self, *words, cwd=None, succeeds=True, **variables):
@@ -140,7 +140,7 @@ class Cases:
                 del self.variables[name]
 
     def set_up(self, verb="configure"):
-        subprocess.run([HELPER, verb], check=True, capture_output=True, timeout=10, env=self.variables)
+        subprocess.run([HELPER, verb], check=True, capture_output=True, timeout=LONGEST, env=self.variables)
 
     def recorder(self, name):
         """A helper that notes what it is asked, and answers nothing."""

@@ -1,9 +1,9 @@
 """Delegated tokens spent with Microsoft's SDK on Azurite, and the Python examples of Posit Workbench's documentation.
 
-Run beside Azurite and inside a session, the class Expired in one whose tokens live for three seconds:
+Run beside Azurite and inside a session, the class Expired in one whose tokens live for six seconds:
 
     tests/azurite/run.py entrar demo -- python tests/python/test_azure_storage.py Storage Documentation
-    tests/azurite/run.py entrar demo --token-lifetime 3 -- python tests/python/test_azure_storage.py Expired
+    tests/azurite/run.py entrar demo --token-lifetime 6 -- python tests/python/test_azure_storage.py Expired
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class Session(unittest.TestCase):
 
     def assert_demo_refuses(self, token, address, why):
         """The same of the demo's own services, which are no https, so that the SDK would send them no token."""
-        reply = requests.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        reply = requests.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
         self.assertEqual(reply.status_code, 401)
         self.assertIn(why, reply.text)
         with self.assertRaises(requests.HTTPError) as raised:
@@ -97,7 +97,7 @@ class Expired(Session):
     def test_an_expired_token_is_refused_and_the_documented_credential_renews_it(self):
         container = self.container()
         tokens = {resource: self.token(resource) for resource in [STORAGE, GRAPH]}
-        time.sleep(4)
+        time.sleep(7)
         self.assert_azurite_refuses(tokens[STORAGE], "The token is expired")
         self.assert_demo_refuses(tokens[STORAGE], f"{DEMO_BLOB}?comp=list", "The token is expired")
         self.assert_demo_refuses(tokens[GRAPH], f"{DEMO_GRAPH}/v1.0/me", "the token is expired")
@@ -121,7 +121,7 @@ class Documentation(Session):
             headers = {"Authorization": f"Bearer {access_token}"}
         self.addCleanup(client.session.close)
         self.assertEqual(shown.getvalue(), "Token expires in 3599 seconds\n")
-        self.assertEqual(requests.get(f"{DEMO_BLOB}?comp=list", headers=headers, timeout=10).status_code, 200)
+        self.assertEqual(requests.get(f"{DEMO_BLOB}?comp=list", headers=headers, timeout=60).status_code, 200)
 
     def test_azure_blob_storage(self):
         container = self.container()

@@ -10,7 +10,7 @@ local_sql_server <- function(frame = parent.frame()) {
 # The next line that the server writes.
 answer <- function(server) {
   line <- character()
-  deadline <- Sys.time() + 10
+  deadline <- Sys.time() + 60
   while (length(line) == 0 && server$is_alive() && Sys.time() < deadline) {
     server$poll_io(1000)
     line <- server$read_output_lines(1)
@@ -29,7 +29,7 @@ log_in <- function(server, token) {
     c("login.js", server$port),
     env = c("current", SQL_TOKEN = token),
     error_on_status = FALSE,
-    timeout = 30
+    timeout = 120
   )
   expect_identical(client[c("stderr", "status")], list(stderr = "", status = 0L))
   expect_identical(client$stdout, "1\n", label = "what the query returned")

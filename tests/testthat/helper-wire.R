@@ -35,7 +35,8 @@ run_python <- function(arguments) {
   system2("env", c("-u", "LD_LIBRARY_PATH", "python3", shQuote(arguments)), wait = FALSE)
 }
 
-wait_for <- function(condition, what, seconds = 20) {
+# Ends at all: how long that takes is the machine's affair.
+wait_for <- function(condition, what, seconds = 120) {
   condition <- substitute(condition)
   for (i in seq_len(seconds * 50)) {
     if (isTRUE(eval(condition, parent.frame()))) {
@@ -141,6 +142,16 @@ token_reply <- function(...) {
   reply(jsonlite::toJSON(list(result = TRUE, token = token), auto_unbox = TRUE))
 }
 
+# A token that is to be renewed by now, and is good for minutes yet: as if it had been asked for an hour ago. It is
+# kept for this session, as the one that a call has brought, and returned.
+kept_token_to_renew <- function(resource, access_token = "CANARY-1") {
+  now <- floor(as.numeric(Sys.time()))
+  fields <- list(access_token = access_token, token_type = "Bearer", expires_at = now + 240)
+  token <- new_token(fields, resource, now - 3359)
+  keep_token(resource, token, now - 3359)
+  token
+}
+
 # What has arrived at an address, as a list of requests.
 requests_at <- function(address) {
   server <- wire_server()
@@ -179,4 +190,16 @@ local_session <- function(address = NA, cookie = canary_cookie(), ..., frame = p
   changes <- c(...)
   variables[names(changes)] <- changes
   withr::local_envvar(variables, .local_envir = frame)
+  # What one session was warned of, another was not.
+  forget_warnings <- function() rm(list = ls(warned), envir = warned)
+  forget_warnings()
+  withr::defer(forget_warnings(), frame)
 }
+
+# Steps of a script that interrupt this process `seconds` after a request came, or after the reply before them. `when`
+# is the file that says when.
+interrupting <- function(when, seconds = 0) {
+  list(list("wait", seconds), list("interrupt", when))
+}
+
+seconds_since <- function(when) as.numeric(Sys.time()) - as.numeric(readLines(when, warn = FALSE))

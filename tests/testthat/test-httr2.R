@@ -113,7 +113,7 @@ test_that("a renewed token that is refused as well is the end, also for requests
 test_that("requests in parallel share the token that the first refusal renewed", {
   skip_if_not_installed("httr2", "1.2.2")
   tokens <- local_tokens()
-  slow <- c(list(list("wait", 0.2)), bare_refusal)
+  slow <- c(list(list("wait", 2)), bare_refusal)
   resources <- replicate(8, wire_address(slow, answer("{\"ok\":true}")))
   base <- httr2::request(resources[[1]]) |> req_auth_azure("graph")
   requests <- lapply(resources, function(url) httr2::req_url(base, url))

@@ -18,30 +18,23 @@ test_that("a server that does not answer in time is given up", {
     failure(
       "accepts and never answers",
       "timeout",
-      wire_address(list(list("wait", 20))),
-      within = 2,
+      wire_address(list(list("wait", 60))),
       retryable = TRUE
     ),
-    failure("one byte a second", "timeout", wire_address(list(list("drip", head, 1))), within = 2),
+    failure("one byte a second", "timeout", wire_address(list(list("drip", head, 1)))),
     failure(
       "one byte a second, in the body",
       "timeout",
-      wire_address(list(list("send", head), list("drip", "{}", 1))),
-      within = 2
+      wire_address(list(list("send", head), list("drip", strrep(" ", 60), 1)))
     )
   ))
 })
 
 test_that("a wait that does not fit the deadline is not begun", {
-  withr::local_options(entrar.timeout = 2)
-  busy <- reply(status = "503 Service Unavailable", headers = "Retry-After: 5")
-  failure(
-    "unavailable for longer",
-    "unavailable",
-    wire_address(list(busy)),
-    retry_after = 5,
-    within = 1
-  )
+  busy <- reply(status = "503 Service Unavailable", headers = "Retry-After: 60")
+  address <- wire_address(list(busy))
+  failure("unavailable for longer", "unavailable", address, retry_after = 60)
+  expect_length(requests_at(address), 1)
 })
 
 test_that("connections that the server closes in the meantime do no harm", {
@@ -117,7 +110,6 @@ test_that("plain http to another host works, with one warning", {
     sub("127.0.0.1:[0-9]+", "server.invalid", wire_address(list(token_reply()))),
     http_proxy = proxy
   )
-  rm(list = ls(warned), envir = warned)
   expect_warning(getDelegatedAzureToken(storage), "plain http")
   expect_silent(getDelegatedAzureToken(storage))
 })

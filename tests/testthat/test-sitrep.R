@@ -27,11 +27,8 @@ expect_report <- function(resources = NULL) {
   invisible(sitrep)
 }
 
-dated <- function(seconds = 0) {
-  old <- Sys.setlocale("LC_TIME", "C")
-  on.exit(Sys.setlocale("LC_TIME", old))
-  format(Sys.time() + seconds, "Date: %a, %d %b %Y %H:%M:%S GMT", tz = "GMT")
-}
+# The server's clock, when it answers, is so many seconds ahead of this machine's.
+dated <- function(seconds = 0) sprintf("Date: %+d", as.integer(seconds))
 
 # A server whose every reply has a token in it, also that to the probe.
 token_server <- function(headers = dated(), ...) {
@@ -80,13 +77,13 @@ test_that("a healthy Workbench is well in every line", {
     RSTUDIO_VERSION = "2026.01.1+403.pro8"
   )
   sitrep <- expect_report(c("storage", "https://vault.azure.net"))
-  expect_lt(abs(sitrep$clock_skew), 3)
+  expect_lt(abs(sitrep$clock_skew), 20)
   expect_identical(sitrep$server$status, 200L)
   granted <- sitrep$resources[[1]]
   expect_true(granted$granted)
   expect_identical(granted$resource, "https://storage.azure.com")
   expect_identical(granted$scopes, c("a", "b"))
-  expect_lte(abs(granted$lifetime - 3599), 1)
+  expect_lt(abs(granted$lifetime - 3599), 30)
 })
 
 test_that("a token that tells whose it is does so in the report", {
@@ -133,10 +130,10 @@ test_that("a server that is not reached is asked for no token", {
   expect_identical(sitrep$resources[[3]]$failure$kind, "bad_resource")
 
   withr::local_options(entrar.timeout = 0.5)
-  local_session(wire_address(list(list("wait", 20))))
-  started <- Sys.time()
+  address <- wire_address(list(list("wait", 60)))
+  local_session(address)
   expect_report(rep("storage", 10))
-  expect_lt(as.numeric(Sys.time() - started, units = "secs"), 3)
+  expect_length(requests_at(address), 1)
 })
 
 test_that("an address that is none is not repeated", {
@@ -163,7 +160,7 @@ test_that("a cookie without a date is sent, one in an empty file is missing", {
 test_that("a clock that is wrong by minutes is a fault, and either clock may be", {
   local_session(token_server(dated(300)))
   sitrep <- expect_report()
-  expect_lt(abs(sitrep$clock_skew - 300), 3)
+  expect_lt(abs(sitrep$clock_skew - 300), 20)
   clock <- function(seconds) {
     local_session(token_server(dated(seconds)))
     grep("Clock", format(azure_sitrep()), value = TRUE)
@@ -205,7 +202,6 @@ test_that("the report neither warns of plain http nor keeps the next call from i
     sub("127.0.0.1:[0-9]+", "server.invalid", token_server()),
     http_proxy = proxy
   )
-  rm(list = ls(warned), envir = warned)
   expect_silent(azure_sitrep("storage"))
   expect_warning(getDelegatedAzureToken("storage"), "plain http")
 })
@@ -296,11 +292,11 @@ test_that("a length of time is told in the unit that one would use", {
 
 test_that("an interrupt ends it", {
   skip_on_os("windows")
-  local_session(wire_address(list(list("wait", 20))))
-  system2("sh", c("-c", shQuote(sprintf("sleep 0.3; kill -INT %d", Sys.getpid()))), wait = FALSE)
-  started <- Sys.time()
+  when <- withr::local_tempfile()
+  local_session(wire_address(c(interrupting(when), list(list("wait", 60)))))
   expect_s3_class(tryCatch(azure_sitrep(), interrupt = identity), "interrupt")
-  expect_lt(as.numeric(Sys.time() - started, units = "secs"), 3)
+  # The report's own time is 30 seconds.
+  expect_lt(seconds_since(when), 20)
 })
 
 test_that("git's state is a line that stands in nobody's way", {

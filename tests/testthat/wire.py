@@ -7,26 +7,31 @@ request with that path gets the n-th reply, further ones the last. A reply is a 
     ["repeat", TEXT, N]     write TEXT N times
     ["drip", TEXT, SECONDS] write TEXT byte by byte, SECONDS apart
     ["wait", SECONDS]       do nothing
+    ["interrupt", FILE]     send OWNER a SIGINT, after the time has been written to FILE
+    ["rename", FROM, TO]    put one file in another's place
     ["close"]               close the connection
     ["reset"]               break it with a TCP reset
 
-After the last step the connection is kept alive. `GET /log` lists the requests so far as JSON.
+In a TEXT that is sent, `Date: +SECONDS` becomes the date so many seconds from now. After the last step the
+connection is kept alive. `GET /log` lists the requests so far as JSON, each with the `time` when it came.
 
 Usage: wire.py READY_FILE OWNER [CERTIFICATE KEY]...   (one more port, with TLS, for each pair)
 Writes its process id, its ports and its port on ::1 (0 without IPv6) to READY_FILE.
-Ends with the process whose id is OWNER, or after ten minutes.
+Ends with the process whose id is OWNER, or after three hours.
 """
 
 import base64
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import struct
 import sys
 import threading
 import time
+from email.utils import formatdate
 
 requests = []
 counts = {}
@@ -72,7 +77,7 @@ def script_of(path):
 
 def next_reply(request):
     with lock:
-        requests.append(request)
+        requests.append({**request, "time": time.time()})
         path = request["path"]
         count = counts.get(path, 0)
         counts[path] = count + 1
@@ -89,11 +94,17 @@ def send_log(connection):
     connection.sendall(head.encode() + body)
 
 
+def with_date(text):
+    return re.sub(
+        r"Date: ([-+]\d+)", lambda found: "Date: " + formatdate(time.time() + int(found[1]), usegmt=True), text
+    )
+
+
 def perform(connection, step):
     """Takes one step; False when it ended the connection."""
     action, *arguments = step
     if action == "send":
-        connection.sendall(arguments[0].encode("latin-1"))
+        connection.sendall(with_date(arguments[0]).encode("latin-1"))
     elif action == "repeat":
         connection.sendall(arguments[0].encode("latin-1") * int(arguments[1]))
     elif action == "drip":
@@ -102,6 +113,12 @@ def perform(connection, step):
             time.sleep(arguments[1])
     elif action == "wait":
         time.sleep(arguments[0])
+    elif action == "interrupt":
+        with open(arguments[0], "w") as file:
+            file.write(str(time.time()))
+        os.kill(owner, signal.SIGINT)
+    elif action == "rename":
+        os.replace(*arguments)
     elif action == "reset":
         # A zero linger makes the close a reset.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -147,7 +164,9 @@ def listen(family, host, context=None):
 
 
 def main():
+    global owner
     ready, owner, *pairs = sys.argv[1:]
+    owner = int(owner)
     ports = [listen(socket.AF_INET, "127.0.0.1")]
     try:
         six = listen(socket.AF_INET6, "::1")
@@ -160,10 +179,10 @@ def main():
     with open(ready + ".new", "w") as file:
         json.dump({"pid": os.getpid(), "ports": ports, "six": six}, file)
     os.replace(ready + ".new", ready)
-    for _ in range(6000):
+    for _ in range(3 * 3600 * 10):
         time.sleep(0.1)
         try:
-            os.kill(int(owner), 0)
+            os.kill(owner, 0)
         except OSError:
             return
 

