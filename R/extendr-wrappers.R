@@ -21,11 +21,12 @@ checked_resource <- function(resource) .Call(wrap__checked_resource, resource)
 delegated_token <- function(resource, timeout) .Call(wrap__delegated_token, resource, timeout)
 
 #' Reads the token that the RStudio IDE's own function has returned.
+#' @param resource What it is for, a string.
 #' @param token A list of its fields, `expires_at` among them.
 #' @param sent When it was asked, in Unix seconds.
 #' @return As `delegated_token()`.
 #' @noRd
-ide_token <- function(token, sent) .Call(wrap__ide_token, token, sent)
+ide_token <- function(resource, token, sent) .Call(wrap__ide_token, resource, token, sent)
 
 #' Reads the error that the RStudio IDE's own function has raised.
 #' @param text Its message.

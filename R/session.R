@@ -48,7 +48,7 @@ ask_ide <- function(resource) {
     }
     return(ide_failure(readable(paste(conditionMessage(token), collapse = " "))))
   }
-  ide_token(token, sent)
+  ide_token(resource, token, sent)
 }
 
 # R's time limits raise an error without a class of its own, in the language of the session.

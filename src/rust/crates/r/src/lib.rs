@@ -72,15 +72,19 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
 }
 
 /// Reads the token that the RStudio IDE's own function has returned.
+/// @param resource What it is for, a string.
 /// @param token A list of its fields, `expires_at` among them.
 /// @param sent When it was asked, in Unix seconds.
 /// @return As `delegated_token()`.
 /// @noRd
 #[extendr]
-fn ide_token(token: List, sent: f64) -> List {
+fn ide_token(resource: &str, token: List, sent: f64) -> List {
     let read = Token::from_reply(&convert::fields(&token), sent);
     match read {
-        Ok(token) => convert::granted(&token, false),
+        Ok(token) => {
+            cache::answered(resource);
+            convert::granted(&token, false)
+        }
         Err(what) => {
             let message = format!("the RStudio IDE returned no usable token: {what}");
             convert::failed(&Error::new(Kind::BadReply, message), false)
