@@ -19,4 +19,5 @@ pub mod retry;
 pub mod rpc;
 pub mod session;
 mod text;
+pub mod timeout;
 pub mod token;

@@ -7,8 +7,9 @@ use entrar_client::env::Env;
 use entrar_client::error::{Error, Kind};
 use entrar_client::http::{Http, Settings};
 use entrar_client::resource::Resource;
-use entrar_client::rpc::{DEFAULT_TIMEOUT, delegated_token};
+use entrar_client::rpc::delegated_token;
 use entrar_client::session::Session;
+use entrar_client::timeout::timeout;
 use entrar_client::token::Token;
 
 use crate::challenge;
@@ -23,8 +24,6 @@ use crate::trace::{Fact, Trace};
 
 /// Azure DevOps, as Entra ID knows it.
 const RESOURCE: &str = "499b84ac-1321-427f-aa17-267ca6975798";
-/// How long a call may take in all, in seconds.
-const TIMEOUT: &str = "ENTRAR_TIMEOUT";
 /// The file that says that the warning of a cookie sent in clear was given.
 const WARNED: &str = "warned-in-clear";
 
@@ -46,11 +45,19 @@ pub(crate) fn get(
         refused_too_often(request, place, stderr);
         return QUIT.to_vec();
     }
-    match token(env, trace, stderr) {
+    let limit = match timeout(env) {
+        Ok(limit) => limit,
+        Err(error) => {
+            trace.fact(stderr, &Fact::BadTimeout);
+            say(stderr, &error.to_string());
+            return no_answer(env, trace, stderr);
+        }
+    };
+    match token(env, limit, trace, stderr) {
         Ok(token) => answer(request, place, &token, trace, stderr),
         Err(error) => {
-            trace.fact(stderr, &Fact::NoToken(error.kind()));
             let kind = error.kind();
+            trace.fact(stderr, &Fact::NoToken(kind));
             say(
                 stderr,
                 &format!(
@@ -59,14 +66,19 @@ pub(crate) fn get(
                 ),
             );
             say(stderr, remedy(kind));
-            if would_hang(env, &Surroundings::of_this_process()) {
-                trace.fact(stderr, &Fact::Quit);
-                QUIT.to_vec()
-            } else {
-                trace.fact(stderr, &Fact::NoAnswer);
-                Vec::new()
-            }
+            no_answer(env, trace, stderr)
         }
+    }
+}
+
+/// Nothing, or `quit` where git would then wait for ever.
+fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
+    if would_hang(env, &Surroundings::of_this_process()) {
+        trace.fact(stderr, &Fact::Quit);
+        QUIT.to_vec()
+    } else {
+        trace.fact(stderr, &Fact::NoAnswer);
+        Vec::new()
     }
 }
 
@@ -95,7 +107,12 @@ fn answer(
 }
 
 /// A fresh token from the session's server.
-fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Error> {
+fn token(
+    env: &Env,
+    limit: Duration,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Result<Token, Error> {
     let session = Session::discover(env)?;
     let address = session.address();
     trace.fact(stderr, &Fact::Session(address));
@@ -117,24 +134,11 @@ fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Erro
             )
         })?;
     let started = Instant::now();
-    let token = runtime.block_on(delegated_token(
-        &http,
-        env,
-        &session,
-        &resource,
-        timeout(env),
-    ));
+    let token = runtime.block_on(delegated_token(&http, env, &session, &resource, limit));
     trace.fact(stderr, &Fact::Exchange(started.elapsed()));
     let token = token?;
     trace.fact(stderr, &Fact::Expiry(token.expires_at, env.now()));
     Ok(token)
-}
-
-/// What cannot be a time to wait counts as not set: a fetch should not fail for it.
-fn timeout(env: &Env) -> Duration {
-    let seconds = env.var(TIMEOUT).and_then(|text| text.parse().ok());
-    let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
-    Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_TIMEOUT))
 }
 
 /// Says that Azure DevOps will refuse the token because the organisation belongs to another tenant, if so.

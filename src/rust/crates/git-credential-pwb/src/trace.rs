@@ -14,6 +14,7 @@ use entrar_client::cookie::Source;
 use entrar_client::env::Env;
 use entrar_client::error::Kind;
 use entrar_client::session::Address;
+use entrar_client::timeout::VARIABLE;
 
 use crate::guid::Guid;
 use crate::place::Place;
@@ -42,6 +43,7 @@ pub(crate) enum Fact<'a> {
     Resource(&'static str),
     Exchange(Duration),
     NoToken(Kind),
+    BadTimeout,
     Expiry(Option<i64>, f64),
     Tenants(Option<&'a Guid>, Option<&'a Guid>),
     Answered { second_chance: bool },
@@ -98,6 +100,7 @@ impl fmt::Display for Fact<'_> {
             Self::Resource(resource) => write!(f, "resource: {resource}"),
             Self::Exchange(time) => write!(f, "exchange: {} ms", time.as_millis()),
             Self::NoToken(kind) => write!(f, "no token: {kind}"),
+            Self::BadTimeout => write!(f, "no token: {VARIABLE} is no number of seconds"),
             Self::Expiry(None, _) => f.write_str("token: does not tell when it expires"),
             Self::Expiry(Some(at), now) => {
                 let time = DateTime::from_timestamp(*at, 0).unwrap_or_default();

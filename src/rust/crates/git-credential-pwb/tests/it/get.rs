@@ -329,3 +329,41 @@ git-credential-pwb: Try again. To wait longer, set ENTRAR_TIMEOUT to a number of
     );
     assert_eq!(get(&session, CLONE), outcome(0, "", &expected));
 }
+
+#[test]
+fn a_limit_that_is_none_is_an_error_and_nobody_is_asked() {
+    let server = Server::granting(TOKEN);
+    for value in ["soon", "0", "-1", "86401", "30s", "NaN"] {
+        let session = Session::at(&server.address)
+            .with("GIT_TERMINAL_PROMPT", "0")
+            .with("ENTRAR_TIMEOUT", value);
+        let expected = "git-credential-pwb: The variable ENTRAR_TIMEOUT must be one number of seconds, above 0 and at most 86400.\n";
+        assert_eq!(get(&session, CLONE), outcome(0, "", expected), "{value}");
+        let traced = session.trace(CLONE);
+        assert_eq!(
+            traced[2..],
+            [
+                "no token: ENTRAR_TIMEOUT is no number of seconds",
+                "answer: none"
+            ]
+        );
+    }
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn nothing_of_an_address_that_git_misreads_is_shown() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    for request in [
+        // https://user:canary/ss@dev.azure.com/contoso, and with ? and #, as git reads them.
+        &b"protocol=https\nhost=user:canary\npath=canary@dev.azure.com/contoso\n"[..],
+        b"protocol=https\nhost=user:canary\npath=?canary@dev.azure.com/contoso\n",
+        b"protocol=https\nhost=canary\nusername=canary\npath=x@dev.azure.com\n",
+        b"protocol=https\nhost=dev.azure.com\nusername=canary\npath=canary/x@dev.azure.com/contoso\n",
+    ] {
+        let lines = session.trace(request);
+        assert!(lines[1].starts_with("host: "), "{lines:?}");
+        assert!(!lines.concat().contains("organisation c"), "{lines:?}");
+    }
+}

@@ -83,6 +83,22 @@ impl Session {
         }
     }
 
+    /// Runs `get` with the trace on; what was traced, without its beginning.
+    pub fn trace(&self, stdin: &[u8]) -> Vec<String> {
+        let mut command = self.command();
+        command.arg("get").env("GIT_CREDENTIAL_PWB_TRACE", "1");
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("canary"), "{stderr}");
+        let lines = stderr.lines();
+        lines
+            .filter_map(|line| line.strip_prefix("git-credential-pwb: trace: "))
+            .map(str::to_owned)
+            .collect()
+    }
+
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
@@ -130,8 +146,12 @@ impl Server {
     }
 
     pub fn granting(token: &str) -> Self {
+        Self::granting_for(token, 3599)
+    }
+
+    pub fn granting_for(token: &str, seconds: u32) -> Self {
         let token = format!(
-            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":3599}}}}"
+            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":{seconds}}}}}"
         );
         Self::start("200 OK", token)
     }
