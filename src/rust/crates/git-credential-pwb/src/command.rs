@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use entrar_client::env::Env;
 
-use crate::answer::{get, say};
+use crate::answer::{forget, get, say};
 use crate::configure::{self, Change, Scope};
 use crate::erasures::Erasures;
 use crate::place::Place;
@@ -105,6 +105,7 @@ fn on_request(verb: Verb, env: &Env, stderr: &mut dyn Write) -> (Vec<u8>, u8) {
         Verb::Erase => {
             erasures().add(env.now());
             trace.fact(stderr, &Fact::Erased);
+            forget(env, &trace, stderr);
         }
     }
     (Vec::new(), 0)
