@@ -33,5 +33,5 @@ def refuse():
     program = ctypes.create_string_buffer(struct.pack("HP", len(text) // 8, ctypes.addressof(instructions)))
     no_new_privileges, seccomp, filters = 38, 22, 2
     LIBC.prctl(no_new_privileges, 1, 0, 0, 0)
-    if LIBC.prctl(seccomp, filters, ctypes.addressof(program), 0, 0):
+    if LIBC.prctl(seccomp, filters, ctypes.byref(program), 0, 0):
         raise OSError(ctypes.get_errno(), "no seccomp filter")

@@ -201,14 +201,14 @@ class Cases:
         """A clone with 12 submodules; what the helper did, and how many different tokens were presented."""
         outer = os.path.join(self.home, "outer")
         self.run_git("clone", "-q", self.repository, outer)
-        for number in range(12):
-            inner = self.make_repository("project", f"inner-{number}")
-            self.run_git("-c", "protocol.file.allow=always", "submodule", "add", "-q", inner, f"sub-{number}", cwd=outer)
-        with open(os.path.join(outer, ".gitmodules"), encoding="utf-8") as file:
-            modules = file.read()
+        commit = self.head(outer)
         with open(os.path.join(outer, ".gitmodules"), "w", encoding="utf-8") as file:
-            file.write(modules.replace(os.path.dirname(self.repository), f"{self.base}/project/_git"))
-        self.run_git("commit", "-qam", "submodules", cwd=outer)
+            for number in range(12):
+                self.make_repository("project", f"inner-{number}")
+                self.run_git("update-index", "--add", "--cacheinfo", f"160000,{commit},sub-{number}", cwd=outer)
+                file.write(f'[submodule "sub-{number}"]\n\tpath = sub-{number}\n\turl = ../inner-{number}\n')
+        self.run_git("add", ".gitmodules", cwd=outer)
+        self.run_git("commit", "-q", "-m", "submodules", cwd=outer)
         self.run_git("push", "-q", cwd=outer)
         trace = os.path.join(self.home, "trace")
         before = len(AZURE.tokens)
