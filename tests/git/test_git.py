@@ -233,6 +233,15 @@ class Cases:
     def test_the_organisation_as_user_name(self):
         self.clone(f"https://{self.organisation}@dev.azure.com/{self.organisation}/project/_git/repository")
 
+    def test_a_token_in_the_address(self):
+        """As password it is sent without asking the helper; as user name alone it is not used at all."""
+        address = f"dev.azure.com/{self.organisation}/project/_git/repository"
+        trace = os.path.join(self.home, "trace")
+        self.run_git("clone", f"https://me:canary@{address}", succeeds=False, GIT_CREDENTIAL_PWB_TRACE=trace)
+        with open(trace, encoding="utf-8") as file:
+            self.assertNotIn("trace: get: ", file.read())
+        self.clone(f"https://{'a' * 84}@{address}")
+
     def test_visualstudio_com(self):
         clone = self.clone(f"https://{self.organisation}.visualstudio.com/project/_git/repository")
         self.change(clone)
@@ -420,6 +429,8 @@ class Cases:
         self.assertIn("git-credential-pwb: trace: answer: a user name and a token", shown)
 
     def test_the_report_in_r(self):
+        # Sent along, it would be refused, or give the tenant no occasion to be told.
+        self.configure(f"http.{self.base}/.extraHeader", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==")
         code = f"r <- entrar::azure_git_sitrep('{self.organisation}'); print(r); print(r$tenant_matches)"
         ran = subprocess.run(
             ["Rscript", "--vanilla", "-e", code],
@@ -433,6 +444,8 @@ class Cases:
         self.assertFalse(any(secret in ran.stdout + ran.stderr for secret in AZURE.seen))
         self.assertRegex(ran.stdout, r"(?m)^configured: +yes, in this session.s environment")
         self.assertRegex(ran.stdout, r"(?m)^token: +yes, it would expire 20")
+        self.assertRegex(ran.stdout, r"(?m)^bypassed: +The setting http.<url>.extraHeader in ")
+        self.assertNotIn("Y2FuYXJ5", ran.stdout)
         self.assertRegex(ran.stdout, rf"(?m)^tenant: +{AZURE.tenant.id}, the token's is the same$")
         # No token was sent anywhere for it.
         self.assertEqual({refusal for *_, refusal in AZURE.log}, {"no token"})
