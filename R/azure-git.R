@@ -14,7 +14,8 @@
 #' again (in that repository with `scope = "project"`) puts ours last.
 #'
 #' The change is shown first, and made if you agree; where nobody can be asked, only with `yes = TRUE`. From a
-#' shell, the file at `git_credential_path()` does the same, given `configure` or `unconfigure`.
+#' shell, the file at `git_credential_path()` does the same, given `configure` or `unconfigure`, but tells git its
+#' own path unless `--helper PATH` names another.
 #'
 #' @section After an upgrade of R:
 #' Your own library's path holds R's version, so what lies there may be gone after an upgrade. git is therefore told the
@@ -181,7 +182,8 @@ run_git_credential <- function(words) {
 #' configured, whether another helper stands before or after it, what makes git go past every helper, whether a token
 #' would come, and whether it is of the tenant that the organisation belongs to.
 #'
-#' It asks the helper itself for a token, as git would, and throws it away. The organisation's tenant is
+#' It asks the helper itself for a token, as git would, and throws it away; on Linux that may be one that the helper has
+#' kept from an earlier command. The organisation's tenant is
 #' what Azure DevOps answers to a request without a token, which git makes with its own proxy and
 #' certificates. Nothing of a remote's address is shown but the organisation.
 #'

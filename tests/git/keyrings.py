@@ -9,11 +9,17 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 # add_key and keyctl, in the kernel's table of each architecture.
 ADD_KEY, KEYCTL = (248, 250) if platform.machine() == "x86_64" else (217, 219)
 PROCESS_KEYRING = -2
+JOIN_SESSION_KEYRING = 1
 
 
 def are_there():
     """Whether a key of this process's own can be made."""
     return LIBC.syscall(ADD_KEY, b"user", b"git-credential-pwb-test", b"1", 1, PROCESS_KEYRING) > 0
+
+
+def leave_session():
+    """From now on, this process has a session keyring that does not lead to the user's, as under some services."""
+    LIBC.syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
 
 
 def refuse():

@@ -224,6 +224,12 @@ class Cases:
         self.assertEqual((traced.count("trace: exchange: "), tokens), (expected, expected))
         self.assertEqual(traced.count("trace: keyring: the token that is kept there is taken"), 13 - expected)
 
+    def test_a_kept_token_is_found_from_another_session_keyring(self):
+        before = len(AZURE.tokens)
+        for number, first in enumerate([keyrings.leave_session, None, keyrings.leave_session]):
+            self.run_git("clone", "-q", self.url, f"clone-{number}", first=first)
+        self.assertEqual(len(AZURE.tokens) - before, 1 if keyrings.are_there() else 3)
+
     def test_where_the_kernel_refuses_each_request_is_an_exchange(self):
         traced, tokens = self.clone_with_submodules(first=keyrings.refuse)
         self.assertEqual((traced.count("trace: exchange: "), tokens), (13, 13))
