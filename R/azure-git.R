@@ -13,12 +13,21 @@
 #' later, or in a repository, is not forgotten: [azure_git_sitrep()] tells, and calling `use_azure_git()`
 #' again (in that repository with `scope = "project"`) puts ours last.
 #'
-#' In an interactive session the change is shown first, and made if you agree; elsewhere it is shown and made. From a
-#' shell, the file at `git_credential_path()` does the same, given `configure` or `unconfigure`.
+#' The change is shown first, and made if you agree; where nobody can be asked, only with `yes = TRUE`. From a
+#' shell, the file at `git_credential_path()` does the same, given `configure` or `unconfigure`, but tells git its
+#' own path unless `--helper PATH` names another.
+#'
+#' @section After an upgrade of R:
+#' Your own library's path holds R's version, so what lies there may be gone after an upgrade. git is therefore told the
+#' path of a link, `~/.local/share/entrar/bin/git-credential-pwb` (`XDG_DATA_HOME` is heeded), which `use_azure_git()`
+#' makes. If what it leads to is gone, the next `library(entrar)` makes it lead to the helper of that library. `remove =
+#' TRUE` deletes the link too, unless another configuration that git reads here names it. On Windows, where links
+#' need a privilege, git is told the helper's own path: after an upgrade call `use_azure_git()` again.
 #'
 #' @param scope Whose configuration: `"user"` is your own (`git config --global`), `"project"` that of the
 #'   repository in the working directory.
 #' @param remove `TRUE` undoes it.
+#' @param yes `TRUE` makes the change without asking, as a script must.
 #'
 #' @return `use_azure_git()`: `TRUE` if something was changed, else `FALSE`, invisibly.
 #'   `git_credential_path()`: the helper's path, a string.
@@ -29,23 +38,114 @@
 #' use_azure_git(remove = TRUE)
 #' }
 #' @export
-use_azure_git <- function(scope = c("user", "project"), remove = FALSE) {
+use_azure_git <- function(scope = c("user", "project"), remove = FALSE, yes = FALSE) {
   scope <- match.arg(scope)
-  if (!isTRUE(remove) && !isFALSE(remove)) {
-    stop("`remove` must be TRUE or FALSE.", call. = FALSE)
-  }
-  words <- c(if (remove) "unconfigure" else "configure", if (scope == "project") "--project")
-  change <- run_git_credential(c(words, "--dry-run"))
+  check_flag(remove, "remove")
+  check_flag(yes, "yes")
+  words <- c(
+    if (remove) "unconfigure" else c("configure", "--helper", configured_path()),
+    if (scope == "project") "--project"
+  )
+  change <- c(run_git_credential(c(words, "--dry-run")), if (!remove) link_change())
   if (!length(change)) {
     message("git is set up so already: nothing was changed.")
     return(invisible(FALSE))
   }
   message(paste(change, collapse = "\n"))
-  if (interactive() && !isTRUE(utils::askYesNo("Make this change?"))) {
+  if (!yes && !is_wanted(scope, remove)) {
     return(invisible(FALSE))
   }
+  if (!remove) {
+    make_link()
+  }
   run_git_credential(words)
+  if (remove) {
+    remove_link()
+  }
   invisible(TRUE)
+}
+
+check_flag <- function(value, name) {
+  if (!isTRUE(value) && !isFALSE(value)) {
+    stop(sprintf("`%s` must be TRUE or FALSE.", name), call. = FALSE)
+  }
+}
+
+# Where nobody can be asked, silence is no consent.
+is_wanted <- function(scope, remove) {
+  if (interactive()) {
+    return(isTRUE(utils::askYesNo("Make this change?")))
+  }
+  arguments <- c(
+    if (scope == "project") "\"project\"",
+    if (remove) "remove = TRUE",
+    "yes = TRUE"
+  )
+  stop(
+    "Nothing was changed, since nobody can be asked here. To make this change, call `use_azure_git(",
+    toString(arguments),
+    ")`.",
+    call. = FALSE
+  )
+}
+
+# The path that git is told. It stays the same when R is upgraded, and with it the path of the person's library.
+configured_path <- function() {
+  if (.Platform$OS.type == "windows") git_credential_path() else link_path()
+}
+
+link_path <- function() {
+  data <- Sys.getenv("XDG_DATA_HOME")
+  if (!startsWith(data, "/")) {
+    data <- file.path(Sys.getenv("HOME", path.expand("~")), ".local", "share")
+  }
+  file.path(data, "entrar", "bin", "git-credential-pwb")
+}
+
+# Empty where there is none.
+link_target <- function() {
+  target <- Sys.readlink(link_path())
+  if (is.na(target)) "" else target
+}
+
+# What `make_link()` would do, if anything.
+link_change <- function() {
+  if (configured_path() == link_path() && link_target() != git_credential_path()) {
+    sprintf("%s will be a link to %s", link_path(), git_credential_path())
+  }
+}
+
+make_link <- function() {
+  link <- link_path()
+  target <- git_credential_path()
+  if (configured_path() != link || link_target() == target) {
+    return(invisible())
+  }
+  dir.create(dirname(link), recursive = TRUE, showWarnings = FALSE)
+  # A git that looks for the helper at this moment finds the old link or the new one.
+  new <- tempfile("link", dirname(link))
+  if (!suppressWarnings(file.symlink(target, new) && file.rename(new, link))) {
+    unlink(new)
+    stop("The link ", link, " cannot be made.", call. = FALSE)
+  }
+}
+
+# Unless git is still told it here. What lies above it goes if it is empty.
+remove_link <- function() {
+  if (!any(helper_path(azure_helpers(NA_character_)$value) == link_path())) {
+    unlink(link_path())
+    above <- dirname(link_path())
+    suppressWarnings(file.remove(c(above, dirname(above))))
+  }
+}
+
+# After an upgrade of R the link leads nowhere until entrar is loaded. One that leads to another library's helper is
+# left to `use_azure_git()`.
+repair_link <- function() {
+  target <- link_target()
+  if (nzchar(target) && !file.exists(target)) {
+    try(make_link(), silent = TRUE)
+  }
 }
 
 #' @rdname use_azure_git
@@ -79,12 +179,13 @@ run_git_credential <- function(words) {
 #' Report on git's set-up for Azure DevOps
 #'
 #' Looks at everything that has to be right for `git clone https://dev.azure.com/...`: whether the helper is
-#' configured, whether another helper stands before or after it, whether a token would come, and whether
-#' it is of the tenant that the organisation belongs to.
+#' configured, whether another helper stands before or after it, what makes git go past every helper, whether a token
+#' would come, and whether it is of the tenant that the organisation belongs to.
 #'
-#' It asks the helper itself for a token, as git would, and throws it away. The organisation's tenant is
+#' It asks the helper itself for a token, as git would, and throws it away; on Linux that may be one that the helper has
+#' kept from an earlier command. The organisation's tenant is
 #' what Azure DevOps answers to a request without a token, which git makes with its own proxy and
-#' certificates.
+#' certificates. Nothing of a remote's address is shown but the organisation.
 #'
 #' @param organization The organisation's name. If it is `NULL`, the remote `origin` of the repository in the
 #'   working directory is looked at.
@@ -92,7 +193,10 @@ run_git_credential <- function(words) {
 #' @return A list of class `azure_git_sitrep`, `NA` where something is not known:
 #'   * `git`: git's version. `helper`: the helper's path.
 #'   * `configured`: whether git asks the helper for Azure DevOps. `origin`: the file that says so.
+#'   * `gone`: helpers of this name that git is told to ask and that are no longer there, as after an upgrade of R.
 #'   * `before`, `after`: other helpers that git asks before it, or tells after it.
+#'   * `bypassed`: sentences on what makes git ask no helper, or send something else: a password or token in a remote's
+#'     address, a header of its own, SSH. Of the remotes of the repository in the working directory.
 #'   * `token`: whether a token comes. `expires`: when it would expire. `reason`: why none comes.
 #'   * `organization`, `tenant`, `token_tenant`: the organisation, its tenant, and the token's.
 #'   * `tenant_matches`: whether both tenants are the same.
@@ -100,13 +204,22 @@ run_git_credential <- function(words) {
 #' azure_git_sitrep()
 #' @export
 azure_git_sitrep <- function(organization = NULL) {
-  organization <- if (is.null(organization)) origin_organization() else check_name(organization)
+  remotes <- git_remotes()
+  organization <- if (is.null(organization)) {
+    origin_organization(remotes)
+  } else {
+    check_name(organization)
+  }
   challenge <- challenge_of(organization)
   structure(
     class = "azure_git_sitrep",
     c(
       git_set_up(organization),
-      list(organization = organization, tenant = challenged_tenant(challenge)),
+      list(
+        bypassed = c(bypassing_remotes(remotes), bypassing_headers(organization)),
+        organization = organization,
+        tenant = challenged_tenant(challenge)
+      ),
       ask_helper(organization, challenge)
     )
   )
@@ -116,6 +229,9 @@ azure_git_sitrep <- function(organization = NULL) {
 git_set_up <- function(organization = NA_character_) {
   git <- git_output("--version")
   helpers <- azure_helpers(organization)
+  gone <- is_gone(helpers$value)
+  lost <- helpers[gone, ]
+  helpers <- helpers[!gone, ]
   ours <- which(is_ours(helpers$value))
   last <- if (length(ours)) max(ours) else NA
   places <- seq_along(helpers$value)
@@ -124,6 +240,7 @@ git_set_up <- function(organization = NA_character_) {
     helper = git_credential_path(),
     configured = length(ours) > 0,
     origin = if (is.na(last)) NA_character_ else helpers$origin[[last]],
+    gone = unique(helper_path(lost$value)),
     before = helper_name(helpers$value[if (is.na(last)) places else places < min(ours)]),
     after = helper_name(helpers$value[if (is.na(last)) integer() else places > last])
   )
@@ -144,6 +261,10 @@ format.azure_git_sitrep <- function(x, ...) {
       x$after,
       "git gives it each token, to store; use_azure_git() again, and see ?use_azure_git"
     ),
+    gone = if (length(x$gone)) {
+      sprintf("%s (git is told to ask it; %s)", toString(x$gone), gone_remedy)
+    },
+    bypassed = if (length(x$bypassed)) paste(x$bypassed, collapse = " "),
     token = if (x$token) {
       paste("yes, it would expire", time_in_words(x$expires))
     } else {
@@ -160,6 +281,8 @@ print.azure_git_sitrep <- function(x, ...) {
   writeLines(format(x, ...))
   invisible(x)
 }
+
+gone_remedy <- "R or entrar was upgraded or moved: use_azure_git() mends it"
 
 # Where git says that a setting is from.
 origin_in_words <- function(origin) {
@@ -219,32 +342,134 @@ run_git <- function(arguments, variables = character()) {
   }
 }
 
-origin_organization <- function() {
-  url <- git_output("config", "--get", "remote.origin.url")
+# The remotes of the repository here and their addresses, as `url.<base>.insteadOf` leaves them.
+git_remotes <- function() {
+  lines <- git_output("remote", "-v")
+  pattern <- "^([^\t]*)\t(.*) \\((fetch|push)\\)( \\[[^]]*\\])?$"
+  lines <- grep(pattern, lines, value = TRUE)
+  found <- data.frame(name = sub(pattern, "\\1", lines), url = sub(pattern, "\\2", lines))
+  unique(found)
+}
+
+# The organisation of an address that is what it seems.
+url_organization <- function(url) {
+  name <- "([A-Za-z0-9-]{1,50})"
   patterns <- c(
-    "^https://([^/@]*@)?dev\\.azure\\.com(:443)?/([A-Za-z0-9-]+)(/.*)?$",
-    "^https://([^/@]*@)?()([A-Za-z0-9-]+)\\.visualstudio\\.com(:443)?(/.*)?$"
+    paste0("^https://([^/?#@]*@)?dev\\.azure\\.com(:443)?/", name, "([/?#].*)?$"),
+    paste0("^https://([^/?#@]*@)?()", name, "\\.visualstudio\\.com(:443)?([/?#].*)?$"),
+    paste0(
+      "^(?:ssh://)?[^/@:]*@(ssh\\.dev\\.azure|vs-ssh\\.visualstudio)\\.com(:22)?[:/]v3/",
+      name,
+      "(/.*)?$"
+    )
   )
   for (pattern in patterns) {
-    if (length(url) == 1 && grepl(pattern, url)) {
-      return(sub(pattern, "\\3", url))
+    if (!is_misread(url) && grepl(pattern, url, ignore.case = TRUE, perl = TRUE)) {
+      return(sub(pattern, "\\3", url, ignore.case = TRUE, perl = TRUE))
     }
   }
   NA_character_
 }
 
+origin_organization <- function(remotes) {
+  url <- remotes$url[remotes$name == "origin"]
+  if (length(url)) url_organization(url[[1]]) else NA_character_
+}
+
+# With a second @, or one behind the first /, ? or #: as a rule a password that was not encoded, whose rest git takes for
+# host or path.
+is_misread <- function(url) {
+  grepl("^[A-Za-z][A-Za-z0-9+.-]*://([^@]*@[^@]*@|[^/?#]*[/?#][^@]*@)", url)
+}
+
+# What makes git ask no helper, a sentence a remote. Nothing of an address is in it.
+bypassing_remotes <- function(remotes) {
+  sentences <- vapply(remotes$url, why_bypassed, "", USE.NAMES = FALSE)
+  # A name is free text where somebody has written the file by hand.
+  plain <- grepl("^[A-Za-z0-9._-]{1,50}$", remotes$name)
+  name <- ifelse(plain, paste0("The remote ", remotes$name), "A remote")
+  unique(paste(name, sentences)[!is.na(sentences)])
+}
+
+why_bypassed <- function(url) {
+  url <- sub("^([A-Za-z]+://)", "\\L\\1", url, perl = TRUE)
+  authority <- sub("^https://([^/?#]*).*$", "\\1", url)
+  user <- if (grepl("@", authority, fixed = TRUE)) sub("@[^@]*$", "", authority) else ""
+  host <- sub("^.*@", "", authority)
+  if (is_misread(url) && grepl("(dev\\.azure|\\.visualstudio)\\.com", url, ignore.case = TRUE)) {
+    paste(
+      "has an @ in its address that is not encoded, so git may take a part of a password for host or path:",
+      "percent-encode it (@ is %40, # is %23, / is %2F), or better leave the password out."
+    )
+  } else if (grepl(ssh_to_azure, url, ignore.case = TRUE)) {
+    paste(
+      "goes by SSH, for which git asks no helper: `git remote set-url` gives it the address",
+      "https://dev.azure.com/{organization}/{project}/_git/{repository}."
+    )
+  } else if (!startsWith(url, "https://") || !grepl(azure_host, host, ignore.case = TRUE)) {
+    NA_character_
+  } else if (grepl(":", user, fixed = TRUE)) {
+    paste(
+      "has a password or token in its address, which git sends without asking a helper:",
+      without_user
+    )
+  } else if (nchar(user) > 50) {
+    paste(
+      "has what looks like a token as user name in its address, and whoever reads the file reads it:",
+      without_user
+    )
+  } else {
+    NA_character_
+  }
+}
+
+azure_host <- "^(dev\\.azure|[a-z0-9-]+\\.visualstudio)\\.com\\.?(:443)?$"
+ssh_to_azure <- "^(ssh://)?([^/@:]*@)?(ssh\\.dev\\.azure|[a-z0-9-]+\\.visualstudio)\\.com\\.?[:/]"
+
+without_user <- paste(
+  "`git remote set-url` gives it the address without what stands between https:// and the @.",
+  "Revoke the token."
+)
+
+# A header that git sends with each request: the helper's answer does not replace it.
+bypassing_headers <- function(organization) {
+  found <- git_settings("http", "extraheader")
+  host <- "^https://([^/@]*@)?[a-z0-9*-]+\\.visualstudio\\.com([:/]|$)"
+  is_other_host <- grepl(host, found$url, ignore.case = TRUE)
+  found <- last_ones(found[is_azure_url(found$url, organization) | is_other_host, ])
+  found <- found[grepl("^authorization[[:space:]]*:", found$value, ignore.case = TRUE), ]
+  sprintf(
+    "The setting %s in %s sends a credential of its own with each request: take it out, with `git config --unset-all` in a file.",
+    ifelse(nzchar(found$url), "http.<url>.extraHeader", "http.extraHeader"),
+    vapply(found$origin, origin_in_words, "", USE.NAMES = FALSE)
+  )
+}
+
 # The helpers that git asks for https://dev.azure.com, in its order: an empty one makes it forget those before.
 azure_helpers <- function(organization) {
-  lines <- git_output("config", "--show-origin", "--get-regexp", "^credential\\.(.*\\.)?helper$")
-  parts <- regmatches(lines, regexec("^([^\t]*)\tcredential\\.(.*\\.)?helper( (.*))?$", lines))
-  found <- data.frame(
+  found <- git_settings("credential", "helper")
+  last_ones(found[is_azure_url(found$url, organization), ])
+}
+
+# An empty value of such a setting empties the list.
+last_ones <- function(found) {
+  reset <- which(!nzchar(found$value))
+  found[seq_len(nrow(found)) > max(0, reset), ]
+}
+
+# All values of `section.name` and `section.<url>.name`, in git's order, and where they stand.
+git_settings <- function(section, name) {
+  pattern <- sprintf("%s\\.(.*\\.)?%s", section, name)
+  lines <- git_output("config", "--show-origin", "--get-regexp", sprintf("^%s$", pattern))
+  line <- sprintf("^([^\t]*)\t%s( (.*))?$", pattern)
+  # A value may go on in a line of its own.
+  lines <- grep(line, lines, value = TRUE)
+  parts <- regmatches(lines, regexec(line, lines))
+  data.frame(
     origin = vapply(parts, `[`, "", 2),
     url = sub("\\.$", "", vapply(parts, `[`, "", 3)),
     value = vapply(parts, `[`, "", 5)
   )
-  found <- found[is_azure_url(found$url, organization), ]
-  reset <- which(!nzchar(found$value))
-  found[seq_len(nrow(found)) > max(0, reset), ]
 }
 
 # Without what people write into a helper's command line: passwords among others.
@@ -269,11 +494,26 @@ is_azure_url <- function(url, organization) {
   !nzchar(url) | (startsWith(url, "https://") & host_matches & path_matches)
 }
 
-# By its path: Workbench brings a helper of the same name, and an older library may hold an older one.
+# By its path: Workbench brings a helper of the same name, and an older library may hold an older one. The link is ours
+# whatever library it leads to.
 is_ours <- function(value) {
+  path <- helper_path(value)
+  path == link_path() |
+    normalizePath(path, mustWork = FALSE) == normalizePath(git_credential_path())
+}
+
+# The path of a helper that is given by its path, or as we quote one.
+helper_path <- function(value) {
   path <- gsub("'\\''", "'", sub("^!'(.*)'$", "\\1", value), fixed = TRUE)
   path[path == "pwb"] <- Sys.which("git-credential-pwb")
-  normalizePath(path, mustWork = FALSE) == normalizePath(git_credential_path())
+  path
+}
+
+# Whether it is a path to a helper of this name that leads nowhere.
+is_gone <- function(value) {
+  path <- helper_path(value)
+  absolute <- grepl("^(/|[A-Za-z]:)", path) & grepl("[/\\\\]git-credential-pwb(\\.exe)?$", path)
+  absolute & !file.exists(path)
 }
 
 # The challenges to a request without a token. -c comes after all other settings: no helper is asked.
@@ -282,8 +522,10 @@ challenge_of <- function(organization) {
     return(character())
   }
   address <- sprintf("https://dev.azure.com/%s/_git/%s", organization, organization)
+  # Of settings by address, the one of the whole address counts.
+  no_header <- sprintf("http.%s.extraHeader=", address)
   done <- run_git(
-    c("-c", "credential.helper=", "ls-remote", address),
+    c("-c", "credential.helper=", "-c", no_header, "ls-remote", address),
     c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1")
   )
   lines <- done$errors

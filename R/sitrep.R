@@ -475,7 +475,11 @@ entry_of_git <- function(git) {
     return(entry("note", "git", if (is.null(git)) "cannot be looked at" else "not found"))
   }
   if (!git$configured) {
-    text <- sprintf("%s, not set up for Azure DevOps: use_azure_git() does it", git$git)
+    text <- if (length(git$gone)) {
+      sprintf("%s, told to ask a helper that is gone: use_azure_git() mends it", git$git)
+    } else {
+      sprintf("%s, not set up for Azure DevOps: use_azure_git() does it", git$git)
+    }
     return(entry("note", "git", text))
   }
   others <- c(git$before, git$after)

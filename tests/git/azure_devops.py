@@ -84,6 +84,7 @@ class AzureDevOps:
         exec_path = subprocess.run([git, "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
         self.backend = os.path.join(exec_path, "git-http-backend")
         self.seen = set()
+        self.tokens = set()
         self.lock = threading.Lock()
         self.reset()
 
@@ -139,6 +140,7 @@ class AzureDevOps:
             if not token:
                 return "no token"
             self.seen.update([token, value])
+            self.tokens.add(token)
             try:
                 claims = self.tenant.claims(token)
             except jwt.PyJWTError as error:

@@ -13,6 +13,7 @@ import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+import keyrings
 from azure_devops import AzureDevOps, Tenant
 
 # Longer than any command here takes on a busy machine; what hangs fails.
@@ -75,6 +76,12 @@ class Cases:
             # git-lfs runs the git that it finds.
             "PATH": f"{os.path.dirname(self.git)}:{os.environ['PATH']}",
         }
+        # A session of one's own: no token of another case is kept for it.
+        session = os.path.join(self.home, "session")
+        os.mkdir(session)
+        shutil.copy(os.path.join(os.environ["PWB_SESSION_RUNTIME_DIR"], "rpc_cookie"), session)
+        self.variables["PWB_SESSION_RUNTIME_DIR"] = session
+        self.addCleanup(self.forget)
         self.configure("http.proxy", AZURE.proxy.address)
         self.configure("http.sslCAInfo", AZURE.ca)
         self.configure("user.name", "Ada")
@@ -86,12 +93,17 @@ class Cases:
         self.addCleanup(shutil.rmtree, path, ignore_errors=True)
         return path
 
+    def forget(self):
+        """No token stays in the user's keyring."""
+        request = b"protocol=https\nhost=dev.azure.com\n\n"
+        subprocess.run([HELPER, "erase"], input=request, check=True, timeout=10, env=self.variables)
+
     def configure(self, key, value, *options):
         subprocess.run(
             [self.git, "config", "--file", self.config, *options, key, value], check=True, timeout=LONGEST, env=self.variables
         )
 
-    def run_git(self, *words, cwd=None, succeeds=True, **variables):
+    def run_git(self, *words, cwd=None, succeeds=True, first=None, **variables):
         """What git printed, both streams; no token that was ever presented may be in it."""
         with subprocess.Popen(
             [self.git, *words],
@@ -102,6 +114,7 @@ class Cases:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=first,
         ) as git:
             try:
                 shown, _ = git.communicate(timeout=LONGEST)
@@ -184,8 +197,56 @@ class Cases:
         self.assertTrue(os.path.exists(os.path.join(self.home, "all", "sub", "sub", ".git")))
         self.run_git("submodule", "update", "--remote", "--recursive", cwd=os.path.join(self.home, "all"))
 
+    def clone_with_submodules(self, **options):
+        """A clone with 12 submodules; what the helper did, and how many different tokens were presented."""
+        outer = os.path.join(self.home, "outer")
+        self.run_git("clone", "-q", self.repository, outer)
+        commit = self.head(outer)
+        with open(os.path.join(outer, ".gitmodules"), "w", encoding="utf-8") as file:
+            for number in range(12):
+                self.make_repository("project", f"inner-{number}")
+                self.run_git("update-index", "--add", "--cacheinfo", f"160000,{commit},sub-{number}", cwd=outer)
+                file.write(f'[submodule "sub-{number}"]\n\tpath = sub-{number}\n\turl = ../inner-{number}\n')
+        self.run_git("add", ".gitmodules", cwd=outer)
+        self.run_git("commit", "-q", "-m", "submodules", cwd=outer)
+        self.run_git("push", "-q", cwd=outer)
+        trace = os.path.join(self.home, "trace")
+        before = len(AZURE.tokens)
+        command = ["clone", "-q", "--recurse-submodules", self.url, "all"]
+        self.run_git(*command, GIT_CREDENTIAL_PWB_TRACE=trace, **options)
+        self.assertTrue(os.path.exists(os.path.join(self.home, "all", "sub-11", ".git")))
+        with open(trace, encoding="utf-8") as file:
+            return file.read(), len(AZURE.tokens) - before
+
+    def test_a_clone_with_12_submodules_is_one_exchange(self):
+        traced, tokens = self.clone_with_submodules()
+        expected = 1 if keyrings.are_there() else 13
+        self.assertEqual((traced.count("trace: exchange: "), tokens), (expected, expected))
+        self.assertEqual(traced.count("trace: keyring: the token that is kept there is taken"), 13 - expected)
+
+    def test_a_kept_token_is_found_from_another_session_keyring(self):
+        before = len(AZURE.tokens)
+        for number, first in enumerate([keyrings.leave_session, None, keyrings.leave_session]):
+            self.run_git("clone", "-q", self.url, f"clone-{number}", first=first)
+        self.assertEqual(len(AZURE.tokens) - before, 1 if keyrings.are_there() else 3)
+
+    def test_where_the_kernel_refuses_each_request_is_an_exchange(self):
+        traced, tokens = self.clone_with_submodules(first=keyrings.refuse)
+        self.assertEqual((traced.count("trace: exchange: "), tokens), (13, 13))
+        refused = "trace: keyring: the kernel refuses (not permitted), so no token is kept"
+        self.assertEqual(traced.count(refused), 13)
+
     def test_the_organisation_as_user_name(self):
         self.clone(f"https://{self.organisation}@dev.azure.com/{self.organisation}/project/_git/repository")
+
+    def test_a_token_in_the_address(self):
+        """As password it is sent without asking the helper; as user name alone it is not used at all."""
+        address = f"dev.azure.com/{self.organisation}/project/_git/repository"
+        trace = os.path.join(self.home, "trace")
+        self.run_git("clone", f"https://me:canary@{address}", succeeds=False, GIT_CREDENTIAL_PWB_TRACE=trace)
+        with open(trace, encoding="utf-8") as file:
+            self.assertNotIn("trace: get: ", file.read())
+        self.clone(f"https://{'a' * 84}@{address}")
 
     def test_visualstudio_com(self):
         clone = self.clone(f"https://{self.organisation}.visualstudio.com/project/_git/repository")
@@ -227,7 +288,7 @@ class Cases:
         for _ in range(2):
             self.run_git("clone", self.url, succeeds=False)
         shown = self.run_git("clone", self.url, succeeds=False)
-        self.assertIn(f"{self.organisation} has refused two fresh tokens within a minute", shown)
+        self.assertIn(f"{self.organisation} has refused two tokens within a minute", shown)
         self.assertIn("told us to quit", shown)
 
     def test_the_wrong_tenant(self):
@@ -347,7 +408,7 @@ class Cases:
         AZURE.refuses_lfs = True
         AZURE.log.clear()
         shown = self.run_git("push", cwd=clone, succeeds=False)
-        self.assertIn(f"{self.organisation} has refused two fresh tokens within a minute", shown)
+        self.assertIn(f"{self.organisation} has refused two tokens within a minute", shown)
         self.assertLessEqual(self.refusals().count("no LFS for you"), 2)
 
     def test_the_trace(self):
@@ -374,6 +435,8 @@ class Cases:
         self.assertIn("git-credential-pwb: trace: answer: a user name and a token", shown)
 
     def test_the_report_in_r(self):
+        # Sent along, it would be refused, or give the tenant no occasion to be told.
+        self.configure(f"http.{self.base}/.extraHeader", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==")
         code = f"r <- entrar::azure_git_sitrep('{self.organisation}'); print(r); print(r$tenant_matches)"
         ran = subprocess.run(
             ["Rscript", "--vanilla", "-e", code],
@@ -387,6 +450,8 @@ class Cases:
         self.assertFalse(any(secret in ran.stdout + ran.stderr for secret in AZURE.seen))
         self.assertRegex(ran.stdout, r"(?m)^configured: +yes, in this session.s environment")
         self.assertRegex(ran.stdout, r"(?m)^token: +yes, it would expire 20")
+        self.assertRegex(ran.stdout, r"(?m)^bypassed: +The setting http.<url>.extraHeader in ")
+        self.assertNotIn("Y2FuYXJ5", ran.stdout)
         self.assertRegex(ran.stdout, rf"(?m)^tenant: +{AZURE.tenant.id}, the token's is the same$")
         # No token was sent anywhere for it.
         self.assertEqual({refusal for *_, refusal in AZURE.log}, {"no token"})

@@ -21,5 +21,6 @@ pub mod retry;
 pub mod rpc;
 pub mod session;
 pub mod text;
+pub mod timeout;
 mod tls;
 pub mod token;

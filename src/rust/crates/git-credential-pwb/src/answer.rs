@@ -7,24 +7,24 @@ use entrar_client::env::Env;
 use entrar_client::error::{Error, Kind};
 use entrar_client::http::{Http, Settings};
 use entrar_client::resource::Resource;
-use entrar_client::rpc::{DEFAULT_TIMEOUT, delegated_token};
+use entrar_client::rpc::delegated_token;
 use entrar_client::session::Session;
-use entrar_client::token::Token;
+use entrar_client::timeout::timeout;
 
 use crate::challenge;
 use crate::erasures::Erasures;
 use crate::guid::Guid;
+use crate::keyring::{Password, Slot};
 use crate::place::Place;
 use crate::prompt::{Surroundings, would_hang};
 use crate::protocol::{Answer, QUIT, Request};
 use crate::remedy::remedy;
 use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
+use crate::turn::Turn;
 
 /// Azure DevOps, as Entra ID knows it.
 const RESOURCE: &str = "499b84ac-1321-427f-aa17-267ca6975798";
-/// How long a call may take in all, in seconds.
-const TIMEOUT: &str = "ENTRAR_TIMEOUT";
 /// The file that says that the warning of a cookie sent in clear was given.
 const WARNED: &str = "warned-in-clear";
 
@@ -46,11 +46,19 @@ pub(crate) fn get(
         refused_too_often(request, place, stderr);
         return QUIT.to_vec();
     }
-    match token(env, trace, stderr) {
-        Ok(token) => answer(request, place, &token, trace, stderr),
+    let limit = match timeout(env) {
+        Ok(limit) => limit,
         Err(error) => {
-            trace.fact(stderr, &Fact::NoToken(error.kind()));
+            trace.fact(stderr, &Fact::BadTimeout);
+            say(stderr, &error.to_string());
+            return no_answer(env, trace, stderr);
+        }
+    };
+    match password(request, env, limit, trace, stderr) {
+        Ok(password) => answer(request, place, &password, trace, stderr),
+        Err(error) => {
             let kind = error.kind();
+            trace.fact(stderr, &Fact::NoToken(kind));
             say(
                 stderr,
                 &format!(
@@ -58,26 +66,41 @@ pub(crate) fn get(
                     sentence(&error.to_string())
                 ),
             );
-            say(stderr, remedy(kind));
-            if would_hang(env, &Surroundings::of_this_process()) {
-                trace.fact(stderr, &Fact::Quit);
-                QUIT.to_vec()
-            } else {
-                trace.fact(stderr, &Fact::NoAnswer);
-                Vec::new()
-            }
+            let own = error.details().remedy.as_deref();
+            say(stderr, own.unwrap_or_else(|| remedy(kind)));
+            no_answer(env, trace, stderr)
         }
+    }
+}
+
+/// Nothing, or `quit` where git would then wait for ever.
+fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
+    if would_hang(env, &Surroundings::of_this_process()) {
+        trace.fact(stderr, &Fact::Quit);
+        QUIT.to_vec()
+    } else {
+        trace.fact(stderr, &Fact::NoAnswer);
+        Vec::new()
+    }
+}
+
+/// `erase`: whatever was kept is not served again.
+pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
+    match Slot::of(env, RESOURCE).clear() {
+        Ok(true) => trace.fact(stderr, &Fact::Dropped),
+        Ok(false) => {}
+        Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),
     }
 }
 
 fn answer(
     request: &Request,
     place: &Place,
-    token: &Token,
+    password: &Password,
     trace: &Trace,
     stderr: &mut dyn Write,
 ) -> Vec<u8> {
-    let issuer = challenge::issuer(&token.access_token);
+    let issuer = challenge::issuer(&password.token);
     let wanted = challenge::tenant(&request.challenges);
     trace.fact(stderr, &Fact::Tenants(issuer.as_ref(), wanted.as_ref()));
     let wrong_tenant = warn_of_tenant(issuer.as_ref(), wanted.as_ref(), place, stderr);
@@ -87,15 +110,21 @@ fn answer(
     trace.fact(stderr, &Fact::Answered { second_chance });
     Answer {
         username: place.account(),
-        password: &token.access_token,
-        expires_at: token.expires_at,
+        password: &password.token,
+        expires_at: password.expires_at,
         second_chance,
     }
     .to_bytes()
 }
 
-/// A fresh token from the session's server.
-fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Error> {
+/// The token that an earlier process has kept, or a fresh one from the session's server, which is kept.
+fn password(
+    request: &Request,
+    env: &Env,
+    limit: Duration,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Result<Password, Error> {
     let session = Session::discover(env)?;
     let address = session.address();
     trace.fact(stderr, &Fact::Session(address));
@@ -105,8 +134,61 @@ fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Erro
         warn_in_clear(env, stderr);
     }
     trace.fact(stderr, &Fact::Resource(RESOURCE));
+    let slot = Slot::of(env, RESOURCE);
+    // Held until this function ends.
+    let mut _turn = None;
+    let mut left = limit;
+    let mut kept = if request.second_chance {
+        // What was refused is served to nobody else either.
+        slot.clear().map(|_| None)
+    } else {
+        slot.read(env.now())
+    };
+    if matches!(kept, Ok(None)) && !request.second_chance {
+        let started = Instant::now();
+        _turn = Turn::wait(runtime_directory(env), slot.digest(), limit / 2);
+        left = limit.saturating_sub(in_hundredths(started.elapsed()));
+        kept = slot.read(env.now());
+    }
+    let keeps = match kept {
+        Ok(Some(password)) => {
+            trace.fact(stderr, &Fact::Taken);
+            trace.fact(stderr, &Fact::Expiry(password.expires_at, env.now()));
+            return Ok(password);
+        }
+        Ok(None) => true,
+        Err(refusal) => {
+            trace.fact(stderr, &Fact::KeyringRefuses(&refusal));
+            false
+        }
+    };
+    let password = exchange(&session, env, left, trace, stderr)?;
+    if keeps {
+        match slot.keep(&password, env.now()) {
+            Ok(seconds) => trace.fact(stderr, &Fact::Kept(seconds)),
+            Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),
+        }
+    }
+    Ok(password)
+}
+
+/// What remains of a limit is told to a person who waited for it in vain.
+fn in_hundredths(time: Duration) -> Duration {
+    const HUNDREDTH: u128 = 10;
+    let whole = time.as_millis() / HUNDREDTH * HUNDREDTH;
+    Duration::from_millis(whole.try_into().unwrap_or(u64::MAX))
+}
+
+/// A fresh token.
+fn exchange(
+    session: &Session,
+    env: &Env,
+    limit: Duration,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Result<Password, Error> {
     let resource = Resource::parse(RESOURCE)?;
-    let http = Http::new(Settings::new(env, address.url()))?;
+    let http = Http::new(Settings::new(env, session.address().url()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -117,24 +199,14 @@ fn token(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Result<Token, Erro
             )
         })?;
     let started = Instant::now();
-    let token = runtime.block_on(delegated_token(
-        &http,
-        env,
-        &session,
-        &resource,
-        timeout(env),
-    ));
+    let token = runtime.block_on(delegated_token(&http, env, session, &resource, limit));
     trace.fact(stderr, &Fact::Exchange(started.elapsed()));
     let token = token?;
     trace.fact(stderr, &Fact::Expiry(token.expires_at, env.now()));
-    Ok(token)
-}
-
-/// What cannot be a time to wait counts as not set: a fetch should not fail for it.
-fn timeout(env: &Env) -> Duration {
-    let seconds = env.var(TIMEOUT).and_then(|text| text.parse().ok());
-    let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
-    Duration::from_secs_f64(seconds.unwrap_or(DEFAULT_TIMEOUT))
+    Ok(Password {
+        token: token.access_token,
+        expires_at: token.expires_at,
+    })
 }
 
 /// Says that Azure DevOps will refuse the token because the organisation belongs to another tenant, if so.
@@ -169,7 +241,7 @@ fn refused_too_often(request: &Request, place: &Place, stderr: &mut dyn Write) {
     let name = named(place);
     say(
         stderr,
-        &format!("{name} has refused two fresh tokens within a minute, so there is no third."),
+        &format!("{name} has refused two tokens within a minute, so there is no third."),
     );
     say(
         stderr,

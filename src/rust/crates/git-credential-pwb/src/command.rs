@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{BufReader, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use entrar_client::env::Env;
 
-use crate::answer::{get, say};
-use crate::configure::{self, Scope};
+use crate::answer::{forget, get, say};
+use crate::configure::{self, Change, Scope};
 use crate::erasures::Erasures;
 use crate::place::Place;
 use crate::protocol::{CAPABILITIES, Request};
@@ -17,7 +18,7 @@ use crate::trace::{Fact, Trace};
 const USAGE: &str = "\
 A git credential helper that answers for Azure DevOps with a delegated token.
 
-Usage: git-credential-pwb configure [--project] [--dry-run]
+Usage: git-credential-pwb configure [--project] [--dry-run] [--helper PATH]
        git-credential-pwb unconfigure [--project] [--dry-run]
        git-credential-pwb get|store|erase|capability
 
@@ -25,6 +26,7 @@ configure    make git use this helper for https://dev.azure.com and https://*.vi
 unconfigure  undo that
   --project  in this repository's configuration, instead of your own
   --dry-run  show the change, and make none
+  --helper   what git is to run, such as a link to this command
 
 git itself runs the others; get, store and erase read a request on stdin.
 GIT_CREDENTIAL_PWB_TRACE=1 or GIT_TRACE=1 tells on stderr how an answer came about.
@@ -103,33 +105,53 @@ fn on_request(verb: Verb, env: &Env, stderr: &mut dyn Write) -> (Vec<u8>, u8) {
         Verb::Erase => {
             erasures().add(env.now());
             trace.fact(stderr, &Fact::Erased);
+            forget(env, &trace, stderr);
         }
     }
     (Vec::new(), 0)
 }
 
 fn change(add: bool, options: &[&str], env: &Env, stderr: &mut dyn Write) -> (Vec<u8>, u8) {
-    let mut scope = Scope::User;
-    let mut dry_run = false;
-    for option in options {
-        match *option {
-            "--project" => scope = Scope::Project,
-            "--dry-run" => dry_run = true,
-            _ => {
+    let mut change = Change {
+        scope: Scope::User,
+        add,
+        dry_run: false,
+        helper: None,
+    };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match (*option, add) {
+            ("--project", _) => change.scope = Scope::Project,
+            ("--dry-run", _) => change.dry_run = true,
+            ("--helper", true) => match options.next().map(PathBuf::from) {
+                Some(path) if path.is_absolute() => change.helper = Some(path),
+                _ => {
+                    say(stderr, "--helper needs an absolute path after it");
+                    return (Vec::new(), 2);
+                }
+            },
+            (_, true) => {
+                say(
+                    stderr,
+                    "the options are --project, --dry-run and --helper PATH",
+                );
+                return (Vec::new(), 2);
+            }
+            (_, false) => {
                 say(stderr, "the options are --project and --dry-run");
                 return (Vec::new(), 2);
             }
         }
     }
-    match configure::change(env, scope, add, dry_run) {
-        Ok(change) => {
-            if !dry_run && change.is_empty() {
+    match configure::change(env, &change) {
+        Ok(text) => {
+            if !change.dry_run && text.is_empty() {
                 say(
                     stderr,
                     "git's configuration is so already; nothing was changed",
                 );
             }
-            (change.into_bytes(), 0)
+            (text.into_bytes(), 0)
         }
         Err(error) => {
             say(stderr, &error.to_string());

@@ -22,6 +22,20 @@ const END: &str = "# git-credential-pwb: end";
 /// What is recognised of the first line, so that its wording may change.
 const BEGINS: &str = "# git-credential-pwb: ";
 
+/// What names the person's own directory.
+const HOME: &str = if cfg!(windows) {
+    "HOME nor USERPROFILE"
+} else {
+    "HOME"
+};
+
+/// How the path of every helper ends that `entrar::use_azure_git()` has put in: where R installs it, or the link to it.
+const INSTALLED: &str = if cfg!(windows) {
+    "/entrar/bin/git-credential-pwb.exe"
+} else {
+    "/entrar/bin/git-credential-pwb"
+};
+
 /// Whose configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -34,8 +48,8 @@ pub enum Scope {
 /// Why the configuration was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither `GIT_CONFIG_GLOBAL` nor `HOME` is set.
-    #[error("your git configuration cannot be found: neither GIT_CONFIG_GLOBAL nor HOME is set")]
+    /// No variable says where the person's directory is.
+    #[error("your git configuration cannot be found: neither GIT_CONFIG_GLOBAL nor {HOME} is set")]
     NoHome,
     /// git says that there is none.
     #[error("there is no git repository here")]
@@ -59,17 +73,34 @@ pub enum Error {
     NoEnd(String),
 }
 
+/// What is to be changed, and how.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Whose configuration.
+    pub scope: Scope,
+    /// Whether the helper is put in, or taken out.
+    pub add: bool,
+    /// Whether the change is only told.
+    pub dry_run: bool,
+    /// The path that git is to run, such as a link to this command; without one, this command's own.
+    pub helper: Option<PathBuf>,
+}
+
 /// Puts the helper in or takes it out; the result is the change, for a person to read, or empty if there is
 /// none to make.
 ///
 /// # Errors
 /// Why nothing was changed.
-pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<String, Error> {
-    let file = match scope {
-        Scope::User => users_file(env)?,
+pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
+    let &Change { add, dry_run, .. } = change;
+    let file = match change.scope {
+        Scope::User => users_file(env, cfg!(windows))?,
         Scope::Project => projects_file()?,
     };
-    let helper = helper_value(&std::env::current_exe().map_err(Error::NoPath)?);
+    let own = std::env::current_exe().map_err(Error::NoPath)?;
+    let own = helper_value(&own);
+    let helper = change.helper.as_deref().map(helper_value);
+    let ours = Ours([helper.unwrap_or_else(|| own.clone()), own]);
     // Links are followed, as git does: many keep their configuration elsewhere.
     let is_link = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_symlink());
     let file = fs::canonicalize(&file).unwrap_or(file);
@@ -89,14 +120,14 @@ pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<Strin
         read => read.map_err(|error| Error::Io(shown.clone(), error))?,
     };
     let parts = Parts::of(&old).ok_or_else(|| Error::NoEnd(shown.clone()))?;
-    let ours = if add { block(&helper) } else { String::new() };
+    let part = if add { block(&ours) } else { String::new() };
     // A part that is there already stays at its place only if nothing stands after it: what does could store
     // our token.
-    if parts.ours == ours.as_bytes() && (!add || parts.after.is_empty()) {
+    if parts.ours == part.as_bytes() && (!add || parts.after.is_empty()) {
         return Ok(String::new());
     }
     if !dry_run {
-        let new = parts.with(&ours);
+        let new = parts.with(&part, &ours);
         // An empty file may be one that we made; what a link leads to is not ours.
         let changed = if new.is_empty() && !is_link {
             fs::remove_file(&file)
@@ -108,16 +139,16 @@ pub fn change(env: &Env, scope: Scope, add: bool, dry_run: bool) -> Result<Strin
     Ok(format!(
         "{shown}\n{}{}",
         lines(&parts.ours, '-'),
-        lines(ours.as_bytes(), '+')
+        lines(part.as_bytes(), '+')
     ))
 }
 
 /// As git chooses the file that `git config --global` writes to.
-fn users_file(env: &Env) -> Result<PathBuf, Error> {
+fn users_file(env: &Env, windows: bool) -> Result<PathBuf, Error> {
     if let Some(file) = env.var("GIT_CONFIG_GLOBAL") {
         return Ok(file.into());
     }
-    let home = env.var("HOME").map(PathBuf::from);
+    let home = home(env, windows);
     let base = env.var("XDG_CONFIG_HOME").map(PathBuf::from);
     let in_home = home.as_ref().map(|home| home.join(".gitconfig"));
     let in_base = base
@@ -128,6 +159,21 @@ fn users_file(env: &Env) -> Result<PathBuf, Error> {
         (Some(in_home), _) => Ok(in_home),
         (None, Some(in_base)) if in_base.exists() => Ok(in_base),
         (None, _) => Err(Error::NoHome),
+    }
+}
+
+/// The person's own directory: on Windows, where HOME is as a rule not set, as git for Windows finds it.
+fn home(env: &Env, windows: bool) -> Option<PathBuf> {
+    let variable = |name| env.var(name).map(PathBuf::from);
+    let on_drive = || {
+        let path = format!("{}{}", env.var("HOMEDRIVE")?, env.var("HOMEPATH")?);
+        Some(PathBuf::from(path)).filter(|path| path.is_dir())
+    };
+    let home = variable("HOME");
+    if windows {
+        home.or_else(on_drive).or_else(|| variable("USERPROFILE"))
+    } else {
+        home
     }
 }
 
@@ -163,8 +209,11 @@ pub fn helper_value(path: &Path) -> String {
     }
 }
 
+/// The helpers that are ours, as `credential.helper` names them: the one to put in, and this command.
+struct Ours([String; 2]);
+
 /// Our part of a file.
-fn block(helper: &str) -> String {
+fn block(Ours([helper, _]): &Ours) -> String {
     let mut text = format!("{BEGIN}\n");
     for url in URLS {
         text.push_str(&format!(
@@ -195,6 +244,23 @@ fn quoted(value: &str) -> String {
         .replace('\n', r"\n")
         .replace('\t', r"\t");
     format!("\"{escaped}\"")
+}
+
+/// The path in a line of the file, if [`helper_value`] and [`quoted`] make that line of it.
+fn path_in_file(line: &str) -> Option<String> {
+    let inner = |text: &str, from: &str, to: &str| {
+        let inner = text.strip_prefix(from)?.strip_suffix(to)?;
+        Some(inner.to_owned())
+    };
+    let value = match inner(line, "\"", "\"") {
+        Some(text) => text.replace("\\\"", "\"").replace(r"\\", r"\"),
+        None => line.to_owned(),
+    };
+    let path = match inner(&value, "!'", "'") {
+        Some(text) => text.replace(r"'\''", "'"),
+        None => value,
+    };
+    (quoted(&helper_value(Path::new(&path))) == line).then_some(path)
 }
 
 /// A file, cut in three.
@@ -234,23 +300,24 @@ impl Parts {
     }
 
     /// The file with this in the place of our part, at the end.
-    fn with(&self, ours: &str) -> Vec<u8> {
-        let mut text = [&*self.before, &foreign(&self.ours), &*self.after].concat();
-        if !ours.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
+    fn with(&self, part: &str, ours: &Ours) -> Vec<u8> {
+        let kept = foreign(&self.ours, ours);
+        let mut text = [&*self.before, &*kept, &*self.after].concat();
+        if !part.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
         }
-        text.extend_from_slice(ours.as_bytes());
+        text.extend_from_slice(part.as_bytes());
         text
     }
 }
 
 /// What somebody else wrote into our part, with its sections: `git config` puts a new setting into the last
 /// section of its name, which may be ours.
-fn foreign(ours: &[u8]) -> Vec<u8> {
+fn foreign(part: &[u8], ours: &Ours) -> Vec<u8> {
     let mut kept = Vec::new();
     // In a section of ours its first line, until it is kept for what stands below it.
     let mut header_of_ours: Option<&[u8]> = Some(b"");
-    for line in ours.split_inclusive(|byte| *byte == b'\n') {
+    for line in part.split_inclusive(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         let bare = text.trim();
         if URLS.iter().any(|url| bare == header(url)) {
@@ -262,7 +329,7 @@ fn foreign(ours: &[u8]) -> Vec<u8> {
         }
         match header_of_ours {
             _ if bare.starts_with(BEGINS) => {}
-            Some(_) if is_ours(bare) => {}
+            Some(_) if ours.has_written(bare) => {}
             Some(header) => {
                 kept.extend_from_slice(header);
                 kept.extend_from_slice(line);
@@ -274,14 +341,23 @@ fn foreign(ours: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Whether a line of our sections is as we wrote it.
-fn is_ours(line: &str) -> bool {
-    let (key, value) = line.split_once('=').unwrap_or((line, ""));
-    let value = value.trim();
-    match key.trim().to_ascii_lowercase().as_str() {
-        "" | "usehttppath" => true,
-        "helper" => value.is_empty() || value.contains("git-credential-pwb"),
-        _ => false,
+impl Ours {
+    /// Whether a line of our sections is as we wrote it, this time or an earlier one. Others have helpers of the
+    /// same name, Workbench among them, and shell commands that hold it.
+    fn has_written(&self, line: &str) -> bool {
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        let value = value.trim();
+        match key.trim().to_ascii_lowercase().as_str() {
+            "" => true,
+            "usehttppath" => value == "true",
+            "helper" => value.is_empty() || self.has_written_helper(value),
+            _ => false,
+        }
+    }
+
+    fn has_written_helper(&self, value: &str) -> bool {
+        self.0.iter().any(|helper| value == quoted(helper))
+            || path_in_file(value).is_some_and(|path| path.ends_with(INSTALLED))
     }
 }
 
@@ -347,12 +423,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const COMMAND: &str = "/h/entrar/bin/git-credential-pwb";
+
+    fn ours(helper: &str) -> Ours {
+        Ours([helper.to_owned(), COMMAND.to_owned()])
+    }
+
+    fn block(helper: &str) -> String {
+        super::block(&ours(helper))
+    }
+
     fn added(text: &[u8], helper: &str) -> Vec<u8> {
-        Parts::of(text).unwrap().with(&block(helper))
+        let ours = ours(helper);
+        Parts::of(text).unwrap().with(&super::block(&ours), &ours)
     }
 
     fn removed(text: &[u8]) -> Vec<u8> {
-        Parts::of(text).unwrap().with("")
+        Parts::of(text).unwrap().with("", &ours(COMMAND))
     }
 
     #[test]
@@ -377,7 +464,7 @@ mod tests {
     fn it_goes_to_the_end_and_replaces_an_older_one() {
         let old = [
             b"[a]\n",
-            block("/old/git-credential-pwb").as_bytes(),
+            block("/old/entrar/bin/git-credential-pwb").as_bytes(),
             b"[credential]\n\thelper = store\n",
         ]
         .concat();
@@ -393,7 +480,7 @@ mod tests {
 
     #[test]
     fn what_somebody_else_wrote_into_it_stays() {
-        let ours = block("/h/git-credential-pwb").replace(
+        let ours = block(COMMAND).replace(
             "\tuseHttpPath = true\n[",
             "\tuseHttpPath = true\n\tusername = ada\n\thelper = cache\n[",
         );
@@ -407,9 +494,54 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_of_somebody_else_stays_whatever_its_name() {
+        for line in [
+            "helper = /usr/lib/rstudio-server/bin/git-credential-pwb",
+            "helper = /usr/bin/my-git-credential-pwb-wrapper",
+            "helper = /x/entrar/bin/git-credential-pwb-wrapper",
+            "helper = /x/not-entrar/bin/git-credential-pwb",
+            "helper = /h/entrar/bin/git-credential-pwb --flag",
+            "helper = /h/entrar/bin/git-credential-pwb ; mine",
+            "helper = pwb",
+            "helper = !git-credential-pwb",
+            "helper = !/h/entrar/bin/git-credential-pwb",
+            "helper = \"!f() { /h/entrar/bin/git-credential-pwb; }; f '/entrar/bin/git-credential-pwb'\"",
+            "helper = \"!'/x y/log' '/h/entrar/bin/git-credential-pwb'\"",
+            "useHttpPath = false",
+        ] {
+            let text = block(COMMAND).replacen(
+                "\tuseHttpPath = true\n",
+                &format!("\tuseHttpPath = true\n\t{line}\n"),
+                1,
+            );
+            let expected = format!("[credential \"https://dev.azure.com\"]\n\t{line}\n");
+            let found = removed(text.as_bytes());
+            assert_eq!(String::from_utf8(found).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_another_installation_of_ours_has_written_goes() {
+        for helper in [
+            "/usr/lib/R/site-library/entrar/bin/git-credential-pwb",
+            "!'/home/a b/R/4.2/entrar/bin/git-credential-pwb'",
+            r"!'/it'\''s \/entrar/bin/git-credential-pwb'",
+            "/somewhere/target/debug/git-credential-pwb",
+        ] {
+            let ours = Ours([
+                COMMAND.to_owned(),
+                "/somewhere/target/debug/git-credential-pwb".to_owned(),
+            ]);
+            let part = block(helper);
+            let found = Parts::of(part.as_bytes()).unwrap().with("", &ours);
+            assert_eq!(String::from_utf8(found).unwrap(), "", "{helper}");
+        }
+    }
+
+    #[test]
     fn sections_that_somebody_else_wrote_into_it_stay_whole() {
         let foreign = "[user] name = ada\n\temail = ada@example.com\n\n[credential \"https://example.com\"]\n\thelper =\n";
-        let ours = block("/h/git-credential-pwb");
+        let ours = block(COMMAND);
         let (first, last) = ours.split_at(ours.rfind("[credential").unwrap());
         let text = format!("[a]\n{first}{foreign}{last}");
         assert_eq!(
@@ -447,7 +579,7 @@ mod tests {
     fn the_users_file_is_the_one_that_git_would_write_to() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().to_str().unwrap();
-        let file = |variables: &[(&str, &str)]| users_file(&Env::fixed(variables, 0.0));
+        let file = |variables: &[(&str, &str)]| users_file(&Env::fixed(variables, 0.0), false);
         assert!(matches!(file(&[]), Err(Error::NoHome)));
         let at_home = [("HOME", path)];
         assert_eq!(file(&at_home).unwrap(), home.path().join(".gitconfig"));
@@ -461,12 +593,38 @@ mod tests {
         assert_eq!(file(&named).unwrap(), Path::new("/named"));
     }
 
+    #[test]
+    fn on_windows_home_is_where_git_for_windows_finds_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().to_str().unwrap();
+        let file = |variables: &[(&str, &str)], windows| {
+            users_file(&Env::fixed(variables, 0.0), windows).ok()
+        };
+        let in_home = Some(home.path().join(".gitconfig"));
+        let profile = ("USERPROFILE", path);
+        let gone = [("HOMEDRIVE", path), ("HOMEPATH", "/gone"), profile];
+        assert_eq!(file(&[profile], true), in_home);
+        assert_eq!(file(&gone, true), in_home);
+        let (drive, rest) = path.split_at(1);
+        let on_drive = [
+            ("HOMEDRIVE", drive),
+            ("HOMEPATH", rest),
+            ("USERPROFILE", "/p"),
+        ];
+        assert_eq!(file(&on_drive, true), in_home);
+        assert_eq!(
+            file(&[("HOME", path), ("USERPROFILE", "/p")], true),
+            in_home
+        );
+        assert_eq!(file(&[profile], false), None);
+    }
+
     proptest! {
         #[test]
         fn taking_it_out_leaves_what_was_there(text in "([a-z\\[\\]=#\"\\t ]{0,20}\r?\n){0,8}") {
-            let with = added(text.as_bytes(), "/bin/git-credential-pwb");
+            let with = added(text.as_bytes(), COMMAND);
             prop_assert!(with.starts_with(text.as_bytes()));
-            prop_assert_eq!(added(&with, "/bin/git-credential-pwb"), with.clone());
+            prop_assert_eq!(added(&with, COMMAND), with.clone());
             prop_assert_eq!(removed(&with), text.as_bytes());
         }
     }

@@ -45,9 +45,14 @@ impl Place {
         let organisation = if host == "dev.azure.com" {
             let path = request.path.as_deref().unwrap_or_default();
             let username = username.and_then(|name| std::str::from_utf8(name).ok());
-            first_part(path)
-                .or_else(|| organisation(username?))
-                .unwrap_or_default()
+            // Behind a password that was not encoded, which can look like host and path up to its @.
+            if path.contains('@') {
+                String::new()
+            } else {
+                first_part(path)
+                    .or_else(|| organisation(username?))
+                    .unwrap_or_default()
+            }
         } else {
             let label = host.strip_suffix(".visualstudio.com")?;
             organisation(label)?
@@ -181,6 +186,22 @@ mod tests {
         assert_eq!(place.organisation(), None);
         assert_eq!(place.account(), token.as_bytes());
         assert!(!format!("{place:?}").contains("canary"));
+    }
+
+    #[test]
+    fn of_an_address_whose_password_may_look_like_a_path_no_organisation_is_told() {
+        for path in [
+            "canary/ss@dev.azure.com/contoso/p",
+            "/canary@x",
+            "?canary@x",
+            "canary#@x",
+        ] {
+            let place = place("https", "dev.azure.com", path, "canary").unwrap();
+            assert_eq!(place.organisation(), None, "{path}");
+        }
+        // As git reads https://user:canary/ss@dev.azure.com/contoso.
+        let read = place("https", "user:canary", "ss@dev.azure.com/contoso", "");
+        assert_eq!(read, None);
     }
 
     #[test]

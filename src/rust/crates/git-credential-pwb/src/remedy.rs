@@ -44,7 +44,7 @@ pub(crate) fn remedy(kind: Kind) -> &'static str {
         Kind::Throttled => {
             "Wait before you try again, and fetch many repositories or submodules with fewer jobs at once."
         }
-        Kind::Unavailable => "Try again in a few minutes.",
+        Kind::Unavailable => "Try again later.",
     }
 }
 

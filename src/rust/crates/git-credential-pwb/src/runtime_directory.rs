@@ -58,6 +58,8 @@ fn is_private(directory: &Path) -> bool {
     directory.is_dir()
 }
 
+// What is tested here is Unix's own.
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

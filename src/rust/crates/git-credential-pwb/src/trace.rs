@@ -14,8 +14,10 @@ use entrar_client::cookie::Source;
 use entrar_client::env::Env;
 use entrar_client::error::Kind;
 use entrar_client::session::Address;
+use entrar_client::timeout::VARIABLE;
 
 use crate::guid::Guid;
+use crate::keyring::Refusal;
 use crate::place::Place;
 
 /// git's own variable, and ours for when git's would say too much.
@@ -40,8 +42,13 @@ pub(crate) enum Fact<'a> {
     Session(&'a Address),
     Cookie(&'a Source),
     Resource(&'static str),
+    Taken,
     Exchange(Duration),
+    Kept(Option<u32>),
+    KeyringRefuses(&'a Refusal),
+    Dropped,
     NoToken(Kind),
+    BadTimeout,
     Expiry(Option<i64>, f64),
     Tenants(Option<&'a Guid>, Option<&'a Guid>),
     Answered { second_chance: bool },
@@ -96,8 +103,19 @@ impl fmt::Display for Fact<'_> {
             Self::Session(address) => write!(f, "session: {address}, from RS_SERVER_ADDRESS"),
             Self::Cookie(source) => write!(f, "cookie: from {source}"),
             Self::Resource(resource) => write!(f, "resource: {resource}"),
+            Self::Taken => f.write_str("keyring: the token that is kept there is taken"),
+            Self::Kept(Some(seconds)) => write!(f, "keyring: the token is kept for {seconds} s"),
+            Self::Kept(None) => f.write_str("keyring: the token expires too soon to be kept"),
+            Self::KeyringRefuses(refusal) => {
+                write!(
+                    f,
+                    "keyring: the kernel refuses ({refusal}), so no token is kept"
+                )
+            }
+            Self::Dropped => f.write_str("keyring: the token that was kept there is dropped"),
             Self::Exchange(time) => write!(f, "exchange: {} ms", time.as_millis()),
             Self::NoToken(kind) => write!(f, "no token: {kind}"),
+            Self::BadTimeout => write!(f, "no token: {VARIABLE} is no number of seconds"),
             Self::Expiry(None, _) => f.write_str("token: does not tell when it expires"),
             Self::Expiry(Some(at), now) => {
                 let time = DateTime::from_timestamp(*at, 0).unwrap_or_default();

@@ -1,6 +1,8 @@
 //! `get`: answers, and the reasons why there is none.
 
-use crate::support::{Outcome, Server, Session, contents, now, outcome};
+use crate::support::{
+    Outcome, Server, Session, contents, exchanges, kernel_keeps_keys, now, outcome,
+};
 
 /// A JSON Web Token whose tenant is 11111111-1111-4111-8111-111111111111.
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJ0aWQiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.canary-signature";
@@ -59,7 +61,7 @@ fn a_repository_of_azure_devops_gets_a_user_name_and_a_token() {
         assert_eq!(get(&session, request), outcome(0, &expected, ""));
     }
     let body = "{\"method\":\"delegated_azure_token\",\"params\":[\"499b84ac-1321-427f-aa17-267ca6975798\"]}";
-    assert_eq!(server.requests(), [body; 5]);
+    assert_eq!(server.requests(), vec![body; exchanges(5)]);
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn after_two_refusals_within_a_minute_git_is_told_to_quit_until_an_answer_is_acc
         assert_eq!(session.run(&["erase"], &answered), outcome(0, "", ""));
     }
     let expected = "\
-git-credential-pwb: the Azure DevOps organisation contoso has refused two fresh tokens within a minute, so there is no third.
+git-credential-pwb: the Azure DevOps organisation contoso has refused two tokens within a minute, so there is no third.
 git-credential-pwb: Check that you have access to it and that the URL is right; then try again in a minute.
 ";
     for _ in 0..2 {
@@ -240,6 +242,7 @@ fn the_trace_tells_the_way_of_an_answer_and_no_secret() {
             .stderr
             .lines()
             .map(|line| line.strip_prefix("git-credential-pwb: trace: ").unwrap())
+            .filter(|line| !line.starts_with("keyring: "))
             .collect();
         assert!(lines[5].starts_with("exchange: ") && lines[5].ends_with(" ms"));
         assert!(lines[6].starts_with("token: expires 20") && lines[6].contains("Z, in 359"));
@@ -328,4 +331,137 @@ git-credential-pwb: Try again. To wait longer, set ENTRAR_TIMEOUT to a number of
 "
     );
     assert_eq!(get(&session, CLONE), outcome(0, "", &expected));
+}
+
+#[test]
+fn one_exchange_serves_every_repository_of_a_session() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let elsewhere = b"protocol=https\nhost=fabrikam.visualstudio.com\npath=p/_git/r\n\n";
+    for request in [CLONE, elsewhere, CLONE] {
+        let expected =
+            format!("username=git-credential-pwb\npassword={TOKEN}\npassword_expiry_utc=T\n");
+        assert_eq!(get(&session, request), outcome(0, &expected, ""));
+    }
+    assert_eq!(server.requests().len(), exchanges(3));
+    // Nothing of it is on disk.
+    for (path, text) in contents(session.directory.path()) {
+        assert_eq!(text, "", "{path}");
+    }
+}
+
+#[test]
+fn helpers_that_are_started_at_once_make_one_exchange() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(get(&session, CLONE).stdout.contains(TOKEN)));
+        }
+    });
+    assert_eq!(server.requests().len(), exchanges(8));
+}
+
+#[test]
+fn another_session_gets_a_token_of_its_own() {
+    let server = Server::granting(TOKEN);
+    let one = Session::at(&server.address);
+    let directory = one.directory.path().to_str().unwrap().to_owned();
+    let other = Session::at(&server.address)
+        .with("PWB_SESSION_RUNTIME_DIR", &directory)
+        .with("RS_SESSION_RPC_COOKIE", "grace|none|canary-cookie");
+    for session in [&one, &other] {
+        assert!(get(session, CLONE).stdout.contains(TOKEN));
+    }
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn what_was_refused_is_not_served_again() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    let second_chance = [
+        b"capability[]=state\nstate[]=git-credential-pwb:second-chance\n",
+        CLONE,
+    ]
+    .concat();
+    get(&session, CLONE);
+    get(&session, &second_chance);
+    assert_eq!(server.requests().len(), 2);
+    session.run(&["erase"], CLONE);
+    get(&session, CLONE);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_trace_tells_what_the_keyring_does() {
+    let lines = |session: &Session, request: &[u8]| -> Vec<String> {
+        let traced = session.trace(request).into_iter();
+        traced
+            .filter(|line| line.starts_with("keyring: "))
+            .collect()
+    };
+    let soon = Server::granting_for(TOKEN, 301);
+    let session = Session::at(&soon.address);
+    let server = Server::granting_for(TOKEN, 86_400);
+    let day = Session::at(&server.address);
+    let (soon, first, second) = (
+        lines(&session, CLONE),
+        lines(&day, CLONE),
+        lines(&day, CLONE),
+    );
+    if kernel_keeps_keys() {
+        assert_eq!(soon, ["keyring: the token expires too soon to be kept"]);
+        assert!(
+            first[0].starts_with("keyring: the token is kept for 86"),
+            "{first:?}"
+        );
+        assert_eq!(second, ["keyring: the token that is kept there is taken"]);
+    } else {
+        for lines in [soon, first, second] {
+            assert!(
+                lines[0].starts_with("keyring: the kernel refuses ("),
+                "{lines:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_is_none_is_an_error_and_nobody_is_asked() {
+    let server = Server::granting(TOKEN);
+    for value in ["soon", "0", "-1", "86401", "30s", "NaN"] {
+        let session = Session::at(&server.address)
+            .with("GIT_TERMINAL_PROMPT", "0")
+            .with("ENTRAR_TIMEOUT", value);
+        let expected = "git-credential-pwb: The variable ENTRAR_TIMEOUT must be one number of seconds, above 0 and at most 86400.\n";
+        assert_eq!(get(&session, CLONE), outcome(0, "", expected), "{value}");
+        let traced = session.trace(CLONE);
+        assert_eq!(
+            traced[2..],
+            [
+                "no token: ENTRAR_TIMEOUT is no number of seconds",
+                "answer: none"
+            ]
+        );
+    }
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn nothing_of_an_address_that_git_misreads_is_shown() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    for request in [
+        // https://user:canary/ss@dev.azure.com/contoso, and with ? and #, as git reads them.
+        &b"protocol=https\nhost=user:canary\npath=canary@dev.azure.com/contoso\n"[..],
+        b"protocol=https\nhost=user:canary\npath=?canary@dev.azure.com/contoso\n",
+        b"protocol=https\nhost=canary\nusername=canary\npath=x@dev.azure.com\n",
+        b"protocol=https\nhost=dev.azure.com\nusername=canary\npath=canary/x@dev.azure.com/contoso\n",
+    ] {
+        let lines = session.trace(request);
+        assert!(lines[1].starts_with("host: "), "{lines:?}");
+        assert!(!lines.concat().contains("organisation c"), "{lines:?}");
+    }
 }

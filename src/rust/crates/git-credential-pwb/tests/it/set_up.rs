@@ -196,10 +196,47 @@ fn a_file_that_cannot_be_changed_is_left_alone() {
 #[test]
 fn unknown_options_are_refused() {
     let session = Session::nowhere();
-    let expected = "git-credential-pwb: the options are --project and --dry-run\n";
-    for verb in ["configure", "unconfigure"] {
-        let found = session.run(&[verb, "--system"], b"");
-        assert_eq!(found, outcome(2, "", expected));
+    for (words, what) in [
+        (
+            &["configure", "--system"][..],
+            "the options are --project, --dry-run and --helper PATH",
+        ),
+        (
+            &["unconfigure", "--helper", "/x"],
+            "the options are --project and --dry-run",
+        ),
+        (
+            &["configure", "--helper"],
+            "--helper needs an absolute path after it",
+        ),
+        (
+            &["configure", "--helper", "x"],
+            "--helper needs an absolute path after it",
+        ),
+    ] {
+        let expected = format!("git-credential-pwb: {what}\n");
+        assert_eq!(session.run(words, b""), outcome(2, "", &expected));
     }
+    assert!(!session.file(".gitconfig").exists());
+}
+
+#[test]
+fn another_path_to_the_helper_is_put_in_and_taken_out() {
+    let session = Session::nowhere();
+    let words = [
+        "configure",
+        "--helper",
+        "/a b/entrar/bin/git-credential-pwb",
+    ];
+    assert_eq!(session.run(&words, b"").code, Some(0));
+    assert_eq!(
+        settings(&session)[1],
+        "credential.https://dev.azure.com.helper=!'/a b/entrar/bin/git-credential-pwb'"
+    );
+    // By its own path, it knows what it wrote.
+    session.run(&["configure"], b"");
+    assert_eq!(settings(&session), ours());
+    session.run(&words, b"");
+    session.run(&["unconfigure"], b"");
     assert!(!session.file(".gitconfig").exists());
 }

@@ -83,9 +83,50 @@ impl Session {
         }
     }
 
+    /// Runs `get` with the trace on; what was traced, without its beginning.
+    pub fn trace(&self, stdin: &[u8]) -> Vec<String> {
+        let mut command = self.command();
+        command.arg("get").env("GIT_CREDENTIAL_PWB_TRACE", "1");
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("canary"), "{stderr}");
+        let lines = stderr.lines();
+        lines
+            .filter_map(|line| line.strip_prefix("git-credential-pwb: trace: "))
+            .map(str::to_owned)
+            .collect()
+    }
+
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// No token stays in the user's keyring.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.run(&["erase"], b"protocol=https\nhost=dev.azure.com\n\n");
+    }
+}
+
+/// Whether the helper can keep a token: on Linux, unless a container forbids it.
+pub fn kernel_keeps_keys() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use linux_keyutils::{KeyRing, KeyRingIdentifier};
+        KeyRing::from_special_id(KeyRingIdentifier::Process, true)
+            .and_then(|ring| ring.add_key("git-credential-pwb-test", b"1"))
+            .is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+/// How many exchanges so many requests of one session are.
+pub fn exchanges(requests: usize) -> usize {
+    if kernel_keeps_keys() { 1 } else { requests }
 }
 
 /// A server that gives everybody the same reply, and remembers the requests' bodies.
@@ -130,8 +171,12 @@ impl Server {
     }
 
     pub fn granting(token: &str) -> Self {
+        Self::granting_for(token, 3599)
+    }
+
+    pub fn granting_for(token: &str, seconds: u32) -> Self {
         let token = format!(
-            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":3599}}}}"
+            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":{seconds}}}}}"
         );
         Self::start("200 OK", token)
     }
