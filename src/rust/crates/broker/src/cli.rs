@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use entra_emulator::{Fault, FaultKind};
-use entrar_client::env::Env;
-use entrar_client::resource::Resource;
+use entrar_core::env::Env;
+use entrar_core::resource::Resource;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::demo;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
-use entrar_client::env::Env;
-use entrar_client::session::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
+use entrar_core::env::Env;
+use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -76,7 +76,7 @@ pub(crate) enum Error {
     #[error("the tenant cannot be served: {0}")]
     Emulator(io::Error),
     #[error("{0}")]
-    Entra(#[from] entrar_client::error::Error),
+    Entra(#[from] entrar_core::error::Error),
     #[error("no random bytes for the key of cookies: {0}")]
     Randomness(#[from] getrandom::Error),
     #[error("the session's directory cannot be set up in {dir}: {0}", dir = .1.display())]

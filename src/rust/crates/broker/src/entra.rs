@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
-use entrar_client::env::Env;
-use entrar_client::error::{Error, Kind};
-use entrar_client::http::{Failure, Http, Reply, Settings, send};
-use entrar_client::oauth;
-use entrar_client::resource::Resource;
-use entrar_client::retry::{RETRIES, wait_before};
-use entrar_client::session::Address;
-use entrar_client::text::masked;
-use entrar_client::token::Token;
+use entrar_core::address::Address;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind, Outlook};
+use entrar_core::http::{Http, Reply, Settings, send};
+use entrar_core::oauth;
+use entrar_core::resource::Resource;
+use entrar_core::retry::{RETRIES, retried};
+use entrar_core::text::masked;
+use entrar_core::token::Token;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use url::form_urlencoded::{self, Serializer};
 
 /// How long an exchange may take, connections and retries included. It is shorter than the 30 seconds that a client
@@ -101,10 +101,10 @@ impl Refusal {
     }
 }
 
-/// A refusal, and whether the same request may do better.
+/// A refusal, and what the same request would bring.
 struct Failed {
     refusal: Refusal,
-    passes: bool,
+    outlook: Outlook,
     /// Seconds that the token endpoint asks to wait.
     retry_after: Option<f64>,
 }
@@ -113,7 +113,7 @@ impl Failed {
     fn finally(error: &str, description: String) -> Self {
         Self {
             refusal: Refusal::new(error, description),
-            passes: false,
+            outlook: Outlook::Final,
             retry_after: None,
         }
     }
@@ -127,7 +127,7 @@ impl Entra {
     /// environment names cannot be used.
     pub fn new(env: Env, registration: Registration, deadline: Duration) -> Result<Self, Error> {
         let authority = authority(&registration.authority)?;
-        let token_endpoint = Address::parse(authority.join("oauth2/v2.0/token").as_str())?;
+        let token_endpoint = authority.below("oauth2/v2.0/token");
         Ok(Self {
             http: Http::new(Settings::new(&env, token_endpoint.url()))?,
             env,
@@ -155,9 +155,10 @@ impl Entra {
         resource: &Resource,
     ) -> Result<Granted, Refusal> {
         let deadline = Instant::now() + self.deadline;
-        let attempts = self.attempts(refresh_token, resource, deadline);
-        match timeout_at(deadline, attempts).await {
-            Ok(outcome) => outcome,
+        let judge = |failed: &Failed| (failed.outlook, failed.retry_after);
+        let attempt = || self.attempt(refresh_token, resource);
+        match retried(deadline, RETRIES, judge, attempt).await {
+            Ok(outcome) => outcome.map_err(|failed| failed.refusal),
             Err(_) => Err(self.too_slow()),
         }
     }
@@ -171,27 +172,6 @@ impl Entra {
             self.deadline.as_secs_f64()
         );
         Refusal::new("temporarily_unavailable", description)
-    }
-
-    async fn attempts(
-        &self,
-        refresh_token: &SecretString,
-        resource: &Resource,
-        deadline: Instant,
-    ) -> Result<Granted, Refusal> {
-        let mut retries = 0;
-        loop {
-            let failed = match self.attempt(refresh_token, resource).await {
-                Ok(granted) => return Ok(granted),
-                Err(failed) => failed,
-            };
-            let wait = wait_before(retries, failed.retry_after);
-            if !failed.passes || retries == RETRIES || Instant::now() + wait >= deadline {
-                return Err(failed.refusal);
-            }
-            retries += 1;
-            sleep(wait).await;
-        }
     }
 
     async fn attempt(
@@ -328,14 +308,17 @@ fn mask(value: &mut Value, secrets: &[SecretString]) {
     }
 }
 
-fn no_reply(failure: Failure) -> Failed {
-    let error = match failure.error.kind() {
+fn no_reply(failure: Error) -> Failed {
+    let error = match failure.kind() {
         Kind::BadReply => "server_error",
         _ => "temporarily_unavailable",
     };
     Failed {
-        passes: failure.connection_broke,
-        ..Failed::finally(error, failure.error.message().to_owned())
+        outlook: match failure.outlook() {
+            Outlook::Reconnect => Outlook::Reconnect,
+            _ => Outlook::Final,
+        },
+        ..Failed::finally(error, failure.message().to_owned())
     }
 }
 
@@ -353,7 +336,11 @@ fn refused(mut object: Map<String, Value>, reply: &Reply) -> Failed {
     }
     Failed {
         refusal: Refusal(object),
-        passes: error.kind() == Kind::Unavailable && !throttled,
+        outlook: if error.kind() == Kind::Unavailable && !throttled {
+            Outlook::Retry
+        } else {
+            Outlook::Final
+        },
         retry_after: reply.retry_after,
     }
 }
@@ -552,7 +539,7 @@ mod tests {
         });
         let failed = failed(400, Some(5.0), &body.to_string());
         assert_eq!(Value::from(failed.refusal.0), body);
-        assert!(!failed.passes);
+        assert_eq!(failed.outlook, Outlook::Final);
     }
 
     #[test]
@@ -569,7 +556,7 @@ mod tests {
             let failed = failed(status, asked, body);
             assert_eq!(failed.refusal.0["retry_after"], retry_after, "{body}");
             assert_eq!(failed.refusal.error().kind(), Kind::Throttled);
-            assert!(!failed.passes);
+            assert_eq!(failed.outlook, Outlook::Final);
         }
     }
 
@@ -577,15 +564,15 @@ mod tests {
     fn only_what_passes_is_tried_again() {
         for code in [90_055, 90_006, 90_024, 50_033, 90_033] {
             let body = json!({"error": "invalid_grant", "error_codes": [code]}).to_string();
-            assert!(failed(400, None, &body).passes, "{code}");
+            assert_eq!(failed(400, None, &body).outlook, Outlook::Retry, "{code}");
         }
         for code in [700_082, 50_076, 65_001, 53_003, 500_011, 7_000_215] {
             let body = json!({"error": "server_error", "error_codes": [code]}).to_string();
-            assert!(!failed(500, None, &body).passes, "{code}");
+            assert_eq!(failed(500, None, &body).outlook, Outlook::Final, "{code}");
         }
-        assert!(failed(503, None, "<html>").passes);
-        assert!(!failed(404, None, "<html>").passes);
-        assert!(!failed(200, None, "<html>").passes);
+        assert_eq!(failed(503, None, "<html>").outlook, Outlook::Retry);
+        assert_eq!(failed(404, None, "<html>").outlook, Outlook::Final);
+        assert_eq!(failed(200, None, "<html>").outlook, Outlook::Final);
     }
 
     #[test]

@@ -22,12 +22,13 @@ use axum::http::header::{ALLOW, CACHE_CONTROL};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use entrar_client::env::Env;
-use entrar_client::resource::Resource;
-use entrar_client::rpc::{COOKIE_HEADER, METHOD};
+use entrar_core::env::Env;
+use entrar_core::resource::Resource;
+use entrar_core::rpc::{
+    COOKIE_HEADER, Code, Fault, Grant, GrantedToken, METHOD, requested_resource,
+};
 use secrecy::ExposeSecret;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::entra::{Granted, Refusal};
@@ -66,11 +67,11 @@ async fn answer(State(broker): State<Arc<Broker>>, request: Request) -> Response
 }
 
 impl Broker {
-    async fn answer(&self, request: Request) -> Result<Response, RpcError> {
+    async fn answer(&self, request: Request) -> Result<Response, Refused> {
         check_path(request.uri())?;
         check_verb(request.method())?;
         let user = self.user(request.headers())?;
-        let parameter = read_request(&body(request).await?)?;
+        let parameter = requested_resource(&body(request).await?)?;
         let outcome = match Resource::parse(&parameter) {
             Ok(resource) => self.exchanges.token(&user, resource).await,
             Err(error) => Err(Refusal::new("invalid_resource", error.message())),
@@ -93,39 +94,30 @@ impl Broker {
     }
 }
 
-fn check_path(uri: &Uri) -> Result<(), RpcError> {
+fn check_path(uri: &Uri) -> Result<(), Refused> {
     match uri.path().rsplit('/').find(|segment| !segment.is_empty()) {
         Some(METHOD) => Ok(()),
-        _ => Err(RpcError {
-            status: StatusCode::NOT_FOUND,
-            ..RpcError::new(
-                7,
-                "Method not found",
-                format!("only {METHOD} is served here"),
-            )
-        }),
+        _ => Err(Refused::new(
+            StatusCode::NOT_FOUND,
+            Code::MethodNotFound,
+            format!("only {METHOD} is served here"),
+        )),
     }
 }
 
-fn check_verb(verb: &Method) -> Result<(), RpcError> {
+fn check_verb(verb: &Method) -> Result<(), Refused> {
     if [Method::POST, Method::GET].contains(verb) {
         return Ok(());
     }
-    Err(RpcError {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        ..RpcError::new(
-            7,
-            "Method not found",
-            "the verb is POST, or GET with a body",
-        )
-    })
+    Err(Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Code::MethodNotFound,
+        "the verb is POST, or GET with a body",
+    ))
 }
 
-async fn body(request: Request) -> Result<Bytes, RpcError> {
-    let failed = |status, description| RpcError {
-        status,
-        ..RpcError::new(6, "Invalid request", description)
-    };
+async fn body(request: Request) -> Result<Bytes, Refused> {
+    let failed = |status, description| Refused::new(status, Code::InvalidRequest, description);
     match timeout(LONGEST_UPLOAD, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) => Err(failed(rejection.status(), too_large_or_broken(&rejection))),
@@ -144,66 +136,9 @@ fn too_large_or_broken(rejection: &BytesRejection) -> &'static str {
     }
 }
 
-/// The one parameter of a request. Fields that are not of the protocol are ignored.
-fn read_request(body: &[u8]) -> Result<String, RpcError> {
-    let invalid = |description: &str| RpcError::new(6, "Invalid request", description);
-    let request: Value = serde_json::from_slice(body)
-        .map_err(|_| RpcError::new(5, "Parse error", "the request's body is not JSON"))?;
-    let Value::Object(request) = request else {
-        return Err(invalid("the request is not a JSON object"));
-    };
-    let Some(method) = request.get("method").and_then(Value::as_str) else {
-        return Err(invalid("the request's \"method\" is not a string"));
-    };
-    // posit-sdk writes the method as a path.
-    if method.strip_prefix('/').unwrap_or(method) != METHOD {
-        let description = format!("the only method is {METHOD}");
-        return Err(RpcError::new(7, "Method not found", description));
-    }
-    parameter(&request)
-}
-
-fn parameter(request: &Map<String, Value>) -> Result<String, RpcError> {
-    let missing = || RpcError::new(8, "Parameter missing", "\"params\" is to hold the resource");
-    let mistyped = |description| RpcError::new(9, "Parameter of the wrong type", description);
-    let parameters = match request.get("params") {
-        Some(Value::Array(parameters)) => parameters.as_slice(),
-        Some(Value::Null) | None => return Err(missing()),
-        Some(_) => return Err(mistyped("\"params\" is not an array")),
-    };
-    match parameters {
-        [Value::String(resource)] => Ok(resource.clone()),
-        [] => Err(missing()),
-        [_] => Err(mistyped("the resource is not a string")),
-        _ => Err(RpcError::new(
-            10,
-            "Parameter invalid",
-            "\"params\" is to hold one resource and nothing else",
-        )),
-    }
-}
-
 /// The one place where a token leaves.
 fn success(granted: &Granted) -> Response {
-    #[derive(Serialize)]
-    struct Reply<'a> {
-        result: bool,
-        token: Token<'a>,
-    }
-    #[derive(Serialize)]
-    struct Token<'a> {
-        access_token: &'a str,
-        token_type: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        expires_in: Option<i64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ext_expires_in: Option<i64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        scope: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id_token: Option<&'a str>,
-    }
-    let token = Token {
+    let token = GrantedToken {
         access_token: granted.access_token.expose_secret(),
         token_type: &granted.token_type,
         expires_in: granted.expires_in,
@@ -211,44 +146,42 @@ fn success(granted: &Granted) -> Response {
         scope: granted.scope.as_deref(),
         id_token: granted.id_token.as_ref().map(ExposeSecret::expose_secret),
     };
-    let result = true;
-    Json(Reply { result, token }).into_response()
+    Json(Grant::new(token)).into_response()
 }
 
-/// A JSON-RPC error, raised before the method runs. It never repeats the request.
-struct RpcError {
+/// A request that is not carried out, and the HTTP status that says so.
+struct Refused {
     status: StatusCode,
-    code: u8,
-    message: &'static str,
-    description: String,
+    fault: Fault,
 }
 
-impl RpcError {
-    fn new(code: u8, message: &'static str, description: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            code,
-            message,
-            description: description.into(),
-        }
+impl Refused {
+    fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
+        let fault = Fault::new(code, description);
+        Self { status, fault }
     }
 }
 
-impl From<BadCookie> for RpcError {
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        let status = StatusCode::OK;
+        Self { status, fault }
+    }
+}
+
+impl From<BadCookie> for Refused {
     fn from(bad: BadCookie) -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            ..Self::new(3, "Unauthorized", bad.to_string())
-        }
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            Code::Unauthorized,
+            bad.to_string(),
+        )
     }
 }
 
-impl IntoResponse for RpcError {
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let error = json!({
-            "code": self.code, "message": self.message, "description": self.description
-        });
-        let reply = (self.status, Json(json!({"error": error})));
+        let reply = (self.status, Json(self.fault.body()));
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             ([(ALLOW, "GET, POST")], reply).into_response()
         } else {
@@ -260,43 +193,6 @@ impl IntoResponse for RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_dialects_ask_for_the_same() {
-        for body in [
-            r#"{"params":["r"],"method":"delegated_azure_token"}"#,
-            r#"{"method":"/delegated_azure_token","params":["r"],"clientId":"x","kwparams":{}}"#,
-        ] {
-            assert_eq!(read_request(body.as_bytes()).ok().as_deref(), Some("r"));
-        }
-    }
-
-    #[test]
-    fn a_request_that_makes_no_sense_has_its_code() {
-        for (body, code) in [
-            ("", 5),
-            ("{", 5),
-            ("\u{0}", 5),
-            ("[]", 6),
-            ("7", 6),
-            ("{}", 6),
-            (r#"{"method":7,"params":["r"]}"#, 6),
-            (r#"{"method":"delegated_azure_tokens","params":["r"]}"#, 7),
-            (r#"{"method":"//delegated_azure_token","params":["r"]}"#, 7),
-            (r#"{"method":"delegated_azure_token"}"#, 8),
-            (r#"{"method":"delegated_azure_token","params":null}"#, 8),
-            (r#"{"method":"delegated_azure_token","params":[]}"#, 8),
-            (r#"{"method":"delegated_azure_token","params":"r"}"#, 9),
-            (r#"{"method":"delegated_azure_token","params":[null]}"#, 9),
-            (
-                r#"{"method":"delegated_azure_token","params":["r","s"]}"#,
-                10,
-            ),
-        ] {
-            let error = read_request(body.as_bytes()).err().unwrap();
-            assert_eq!((error.code, error.status), (code, StatusCode::OK), "{body}");
-        }
-    }
 
     #[test]
     fn the_last_part_of_the_path_counts() {

@@ -104,7 +104,7 @@ fn decode(field: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use entrar_client::cookie::{Cookie, Source};
+    use entrar_core::cookie::{Cookie, Source};
 
     /// 2026-11-23 00:00:00Z.
     const NOW: f64 = 1_795_392_000.0;

@@ -7,17 +7,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::DateTime;
+use entrar_core::address::Address;
+use entrar_core::env::Env;
+use entrar_core::error::Error;
+use entrar_core::http::{Http, ca_bundle};
+use entrar_core::proxy::{self, Exception, Proxy};
+use entrar_core::retry::retried;
+use entrar_core::text::presentable;
+use entrar_core::tls;
+use entrar_core::variables::VERSION;
 use reqwest::header::{DATE, HeaderMap};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::env::Env;
-use crate::error::Error;
-use crate::http::{Failure, Http, ca_bundle};
-use crate::proxy::{self, Exception, Proxy};
 use crate::rpc::too_slow;
-use crate::session::{self, Address, VERSION, check_version, product};
-use crate::text::presentable;
-use crate::tls;
+use crate::session::{self, check_version, find_address, product};
 
 /// What this process's environment says.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ impl Report {
     /// Looks at the environment, the cookie's file and the CA bundle.
     #[must_use]
     pub fn new(env: &Env) -> Self {
-        let address = Address::find(env);
+        let address = find_address(env);
         let found = session::cookies(env);
         let now = env.now();
         let best = session::best(&found, now, None);
@@ -144,7 +147,7 @@ impl Way {
 impl Bundle {
     fn new(variable: &'static str, path: String) -> Self {
         let (certificates, faults) = match tls::Bundle::read(variable, Path::new(&path)) {
-            Ok(bundle) => (Ok(bundle.len()), bundle.faults),
+            Ok(bundle) => (Ok(bundle.count()), bundle.faults),
             Err(error) => (Err(error), Vec::new()),
         };
         Self {
@@ -171,7 +174,7 @@ pub struct Answer {
 /// Asks whether anybody is at the address, without cookie and without password.
 ///
 /// # Errors
-/// Those of a request that gets no reply, and [`crate::error::Kind::Timeout`].
+/// Those of a request that gets no reply, and [`entrar_core::error::Kind::Timeout`].
 pub async fn probe(
     http: &Http,
     env: &Env,
@@ -179,19 +182,14 @@ pub async fn probe(
     timeout: Duration,
 ) -> Result<Answer, Error> {
     let deadline = Instant::now() + timeout;
-    let mut broke_before = false;
-    loop {
-        match timeout_at(deadline, ask(http, env, address)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            // As a rule a kept-alive connection that the server has closed: a new one will do.
-            Ok(Err(failure)) if failure.connection_broke && !broke_before => broke_before = true,
-            Ok(Err(failure)) => return Err(failure.error),
-            Err(_) => return Err(too_slow(address, timeout)),
-        }
+    let judge = |error: &Error| (error.outlook(), None);
+    match retried(deadline, 1, judge, || ask(http, env, address)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(too_slow(address, timeout)),
     }
 }
 
-async fn ask(http: &Http, env: &Env, address: &Address) -> Result<Answer, Failure> {
+async fn ask(http: &Http, env: &Env, address: &Address) -> Result<Answer, Error> {
     let mut url = address.url().clone();
     // An address of http has a place for both, so neither can fail.
     let _ = url.set_username("");
@@ -227,8 +225,9 @@ fn date(headers: &HeaderMap) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
-    use crate::session::{COOKIE, WORKBENCH};
+    use crate::session::WORKBENCH;
+    use entrar_core::error::Kind;
+    use entrar_core::variables::COOKIE;
 
     const NOW: f64 = 1_795_392_000.0;
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");

@@ -1,38 +1,29 @@
 //! The session RPC: one request for one token, its reply, and the retries between them.
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use entrar_core::address::Address;
+use entrar_core::cookie::Cookie;
+use entrar_core::env::Env;
+use entrar_core::error::{Details, Error, Kind, Outlook};
+use entrar_core::http::{self, Http, Reply, send};
+use entrar_core::oauth;
+use entrar_core::proxy::Proxy;
+use entrar_core::resource::Resource;
+use entrar_core::retry::{RETRIES, retried};
+use entrar_core::rpc::{COOKIE_HEADER, METHOD, Request, kind_of_code};
+use entrar_core::text::presentable;
+use entrar_core::token::Token;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
-use crate::cookie::Cookie;
-use crate::env::Env;
-use crate::error::{Details, Error, Kind};
-use crate::http::{self, Failure, Http, Reply, send};
-use crate::oauth;
-use crate::proxy::Proxy;
-use crate::resource::Resource;
-use crate::retry::{RETRIES, wait_before};
-use crate::session::{Address, Session};
-use crate::text::presentable;
-use crate::token::Token;
+use crate::session::Session;
 
-/// The method that hands out delegated tokens, and the path it is posted to.
-pub const METHOD: &str = "delegated_azure_token";
-/// The header that carries the session's cookie.
-pub const COOKIE_HEADER: &str = "x-rs-session-server-rpc-cookie";
 /// How long a call may take where nobody says otherwise, in seconds.
 pub const DEFAULT_TIMEOUT: f64 = 30.0;
-
-/// The body of a request.
-#[derive(Serialize)]
-struct Request<'a> {
-    method: &'a str,
-    params: [&'a str; 1],
-}
 
 /// Asks the session's server for a fresh token, within `timeout` in all.
 ///
@@ -49,39 +40,29 @@ pub async fn delegated_token(
     timeout: Duration,
 ) -> Result<Token, Error> {
     let deadline = Instant::now() + timeout;
-    let mut cookie = session.cookie(env, None)?;
-    let mut cookie_was_refused = false;
-    let mut retries = 0;
-    loop {
-        let attempt = ask(http, env, session, resource, &cookie);
-        let failure = match timeout_at(deadline, attempt).await {
-            Ok(Ok(token)) => return Ok(token),
-            Ok(Err(failure)) => failure,
-            Err(_) => return Err(too_slow(session.address(), timeout)),
+    let cookie = RefCell::new(session.cookie(env, None)?);
+    let cookie_was_refused = Cell::new(false);
+    let attempt = || async {
+        let sent = cookie.borrow().clone();
+        let error = match ask(http, env, session, resource, &sent).await {
+            Err(error) if error.kind() == Kind::BadCookie => error,
+            outcome => return outcome,
         };
-        let error = failure.error.answered();
-        if error.kind() == Kind::BadCookie && !cookie_was_refused {
-            cookie_was_refused = true;
-            let other = session.cookie(env, Some(&cookie))?;
-            // The same one would be refused again.
-            if other.same_as(&cookie) {
-                return Err(error);
-            }
-            cookie = other;
-            continue;
-        }
-        let passes = failure.connection_broke || is_worth_a_retry(&error);
-        let wait = if failure.connection_broke && retries == 0 {
-            // As a rule a kept-alive connection that the server has closed: a new one will do.
-            Duration::ZERO
-        } else {
-            wait_before(retries, error.details().retry_after)
-        };
-        if !passes || retries == RETRIES || Instant::now() + wait >= deadline {
+        if cookie_was_refused.replace(true) {
             return Err(error);
         }
-        retries += 1;
-        sleep(wait).await;
+        let other = session.cookie(env, Some(&sent))?;
+        // The same one would be refused again.
+        if other.same_as(&sent) {
+            return Err(error);
+        }
+        cookie.replace(other.clone());
+        ask(http, env, session, resource, &other).await
+    };
+    let judge = |error: &Error| (error.outlook(), error.details().retry_after);
+    match retried(deadline, RETRIES, judge, attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(too_slow(session.address(), timeout)),
     }
 }
 
@@ -91,13 +72,9 @@ async fn ask(
     session: &Session,
     resource: &Resource,
     cookie: &Cookie,
-) -> Result<Token, Failure> {
+) -> Result<Token, Error> {
     let server = session.address().to_string();
-    let request = Request {
-        method: METHOD,
-        params: [resource.as_str()],
-    };
-    let body = serde_json::to_vec(&request).map_err(unsendable)?;
+    let body = serde_json::to_vec(&Request::new(resource.as_str())).map_err(unsendable)?;
     let mut header = HeaderValue::from_str(cookie.value().expose_secret()).map_err(unsendable)?;
     header.set_sensitive(true);
     let request = http
@@ -114,7 +91,7 @@ async fn ask(
         cookie,
         proxy: http.settings().talkative_proxy(),
     };
-    Ok(asked.token(&reply, sent)?)
+    asked.token(&reply, sent)
 }
 
 /// Cannot happen: texts of a checked shape are always JSON, and always a header's value.
@@ -225,7 +202,7 @@ fn reported_error(value: Option<&Value>, reply: &Reply, secrets: &[SecretString]
     let failed = reply.status >= 400;
     let error = object.and_then(|object| object_error(object, failed, secrets));
     let error = match error {
-        Some(error) if error.details().from_oauth => error,
+        Some(error) if error.is_from_entra() => error,
         other if failed => {
             let text = other
                 .and_then(|error| error.details().server_text.clone())
@@ -238,7 +215,14 @@ fn reported_error(value: Option<&Value>, reply: &Reply, secrets: &[SecretString]
         return Some(error);
     }
     let retry_after = error.details().retry_after.or(reply.retry_after);
-    Some(error.at_status(reply.status).waiting(retry_after))
+    let error = error.at_status(reply.status).waiting(retry_after);
+    // Throttling only gets worse by coming back before the time that the server names.
+    let names_a_time = error.kind() == Kind::Throttled && retry_after.is_some();
+    Some(if names_a_time && !error.is_from_entra() {
+        error.with_outlook(Outlook::Retry)
+    } else {
+        error
+    })
 }
 
 /// The error in a reply's object, in any of the shapes that servers write.
@@ -272,7 +256,7 @@ fn object_error(
 /// The error that a text of the RStudio IDE's describes.
 #[must_use]
 pub fn ide_error(text: &str) -> Error {
-    text_error(text, &[]).answered()
+    text_error(text, &[])
 }
 
 /// The error that a text describes.
@@ -299,12 +283,7 @@ fn rpc_error(error: &Map<String, Value>, secrets: &[SecretString]) -> Error {
     {
         return error;
     }
-    let kind = match error.get("code").and_then(Value::as_i64) {
-        Some(3) => Kind::BadCookie,
-        Some(7 | 12) => Kind::ServerTooOld,
-        Some(2 | 13) => Kind::Unavailable,
-        _ => Kind::ServerError,
-    };
+    let kind = kind_of_code(error.get("code").and_then(Value::as_i64));
     let details = Details {
         server_text: text.and_then(|text| shown(&text, secrets)),
         ..Details::default()
@@ -382,22 +361,10 @@ pub(crate) fn too_slow(address: &Address, timeout: Duration) -> Error {
     Error::new(Kind::Timeout, message)
 }
 
-/// An OAuth error is final: the server has already tried again. Throttling only gets worse by
-/// coming back before the time that the server names.
-fn is_worth_a_retry(error: &Error) -> bool {
-    let details = error.details();
-    !details.from_oauth
-        && match error.kind() {
-            Kind::Unavailable => true,
-            Kind::Throttled => details.retry_after.is_some(),
-            _ => false,
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookie::Source;
+    use entrar_core::cookie::Source;
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -1,26 +1,13 @@
 //! The session: which server to ask, and the cookie that proves we may.
 
-use std::fmt;
+use entrar_core::address::Address;
+use entrar_core::cookie::{Cookie, Source};
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::file::{read_beginning, reason};
+use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
 
-use url::{Host, Url};
-
-use crate::cookie::{Cookie, Source};
-use crate::env::Env;
-use crate::error::{Error, Kind};
-use crate::file::{read_beginning, reason};
-
-/// The variable that holds the server's address.
-pub const ADDRESS: &str = "RS_SERVER_ADDRESS";
-/// The variable that holds the session's cookie.
-pub const COOKIE: &str = "RS_SESSION_RPC_COOKIE";
-/// The variable that names the directory of the cookie's file.
-pub const RUNTIME_DIRECTORY: &str = "PWB_SESSION_RUNTIME_DIR";
-/// The variable that holds the server's version.
-pub const VERSION: &str = "RSTUDIO_VERSION";
-/// The file in the runtime directory that holds the cookie.
-pub const COOKIE_FILE: &str = "rpc_cookie";
-
-/// The most that is read of that file, in bytes.
+/// The most that is read of the cookie's file, in bytes.
 const LARGEST_COOKIE: u64 = 64 << 10;
 
 /// The first Workbench that hands out delegated Azure tokens.
@@ -42,10 +29,11 @@ impl Session {
     /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if the address is no http(s)
     /// address, [`Kind::ServerTooOld`] if the server's version is known to be.
     pub fn discover(env: &Env) -> Result<Self, Error> {
-        let address = env.var(ADDRESS).ok_or_else(|| no_session(env))?;
-        check_version(env)?;
+        if env.var(ADDRESS).is_some() {
+            check_version(env)?;
+        }
         Ok(Self {
-            address: Address::parse(&address)?,
+            address: find_address(env)?,
         })
     }
 
@@ -64,6 +52,18 @@ impl Session {
     pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Cookie, Error> {
         best(&cookies(env), env.now(), refused).cloned()
     }
+}
+
+/// The address that the environment names, whatever the server's version.
+///
+/// # Errors
+/// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if it is no http(s) address.
+pub fn find_address(env: &Env) -> Result<Address, Error> {
+    let text = env.var(ADDRESS).ok_or_else(|| no_session(env))?;
+    Address::parse(&text).map_err(|why| {
+        let message = format!("{ADDRESS} is not an address that can be asked: {why}");
+        Error::new(Kind::Unreachable, message).lasting()
+    })
 }
 
 /// A place where a cookie may be, and what is there.
@@ -200,9 +200,10 @@ pub(crate) fn check_version(env: &Env) -> Result<(), Error> {
             Kind::ServerTooOld,
             format!(
                 "this server is version {}, and delegated Azure tokens need {FIRST_VERSION} or later",
-                crate::text::presentable(&version, &[])
+                entrar_core::text::presentable(&version, &[])
             ),
-        )),
+        )
+        .lasting()),
         _ => Ok(()),
     }
 }
@@ -217,133 +218,9 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
         .collect()
 }
 
-/// A server's address: http or https, perhaps with a base path.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Address(Url);
-
-impl Address {
-    /// The address that the environment names, whatever the server's version.
-    ///
-    /// # Errors
-    /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if it is no http(s) address.
-    pub fn find(env: &Env) -> Result<Self, Error> {
-        Self::parse(&env.var(ADDRESS).ok_or_else(|| no_session(env))?)
-    }
-
-    /// Reads an address; one without a scheme gets `http://`.
-    ///
-    /// # Errors
-    /// [`Kind::Unreachable`] if it is no http(s) address.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let bad = |why: &str| {
-            // The text is not repeated: it may hold a password, and it is not understood.
-            let message = format!("{ADDRESS} is not an address that can be asked: {why}");
-            Error::new(Kind::Unreachable, message).lasting()
-        };
-        if text.is_empty() || text.starts_with(['/', '?', '#', '.']) {
-            return Err(bad("it has no host"));
-        }
-        if is_misread(text) {
-            return Err(bad(MISREAD));
-        }
-        let mut url = Url::parse(&with_scheme).map_err(|error| bad(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(bad("its scheme is neither http nor https"));
-        }
-        // Such as a variable's name in braces, which was to be replaced by its value.
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if matches!(url.host(), Some(Host::Domain(name)) if !name.chars().all(is_plain)) {
-            return Err(bad(
-                "its host's name holds characters that no such name has",
-            ));
-        }
-        url.set_query(None);
-        url.set_fragment(None);
-        Ok(Self(url))
-    }
-
-    /// The URL of a path under this address, with one slash between them.
-    #[must_use]
-    pub fn join(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{}", path.trim_start_matches('/')));
-        url
-    }
-
-    /// The address as a URL.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.0
-    }
-
-    /// Whether it is this machine, so that no proxy and no eavesdropper stands between.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.0)
-    }
-
-    /// Whether a cookie sent there can be read on the way.
-    #[must_use]
-    pub fn is_in_clear(&self) -> bool {
-        self.0.scheme() == "http" && !self.is_loopback()
-    }
-}
-
-/// What is wrong with an address that [`is_misread`].
-pub(crate) const MISREAD: &str = "an \"@\" stands behind its first \"/\", \"?\" or \"#\", so that a part of the user name or password would be taken for the host; percent-encode what is in them: \"@\" is %40, \"#\" is %23, \"/\" is %2F, \"?\" is %3F";
-
-/// Whether an address holds an `@` where no user name and password can stand any more. Such a one was written with a `/`,
-/// `?` or `#` in the password: what would be taken for the host is a part of that, and must be neither shown nor looked
-/// up.
-#[must_use]
-pub fn is_misread(address: &str) -> bool {
-    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
-    // For http a backslash is a slash.
-    let rest = authority.split_once(['/', '?', '#', '\\']);
-    rest.is_some_and(|(_, rest)| rest.contains('@'))
-}
-
-/// Whether a URL's host is this machine.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => {
-            address.is_loopback()
-                || address
-                    .to_ipv4_mapped()
-                    .is_some_and(|address| address.is_loopback())
-        }
-        Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
-}
-
-/// Without user name and password.
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = self.0.origin().ascii_serialization();
-        write!(f, "{origin}{}", self.0.path().trim_end_matches('/'))
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use secrecy::ExposeSecret;
 
     const NOW: f64 = 1_795_392_000.0;
@@ -434,77 +311,6 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
-        for (text, url) in [
-            (
-                "http://127.0.0.1:8787",
-                "http://127.0.0.1:8787/delegated_azure_token",
-            ),
-            ("http://host/dev/", "http://host/dev/delegated_azure_token"),
-            ("http://host/dev//", "http://host/dev/delegated_azure_token"),
-            (
-                "localhost:8787",
-                "http://localhost:8787/delegated_azure_token",
-            ),
-            ("[::1]:8787", "http://[::1]:8787/delegated_azure_token"),
-            ("https://[::1]", "https://[::1]/delegated_azure_token"),
-            ("HTTPS://Host?q#f", "https://host/delegated_azure_token"),
-        ] {
-            let address = Address::parse(text).unwrap();
-            assert_eq!(
-                address.join("/delegated_azure_token").as_str(),
-                url,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_http_address_is_unreachable() {
-        for text in [
-            "ftp://host",
-            "file:///etc",
-            "http://",
-            "/path",
-            "http://[::1",
-            "a b",
-            "http://h:99999",
-            "http://svc:pass/word@host",
-            "svc:pass?word@host",
-            "https://svc:pass#word@host",
-            "https://svc:pass\\word@host",
-        ] {
-            let error = Address::parse(text).unwrap_err();
-            assert_eq!(error.kind(), Kind::Unreachable, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_address_shows_no_password() {
-        let address = Address::parse("http://user:canary@host/base/").unwrap();
-        assert_eq!(
-            format!("{address} {address:?}"),
-            "http://host/base http://host/base"
-        );
-    }
-
-    #[test]
-    fn only_plain_http_to_another_host_is_in_clear() {
-        for (text, clear) in [
-            ("http://127.0.0.1", false),
-            ("http://127.9.9.9", false),
-            ("http://[::1]", false),
-            ("http://[::ffff:127.0.0.1]", false),
-            ("http://LOCALHOST.:80", false),
-            ("https://host", false),
-            ("http://host", true),
-            ("http://localhost.evil.example", true),
-        ] {
-            assert_eq!(Address::parse(text).unwrap().is_in_clear(), clear, "{text}");
-        }
-    }
-
-    #[test]
     fn only_a_version_known_to_be_too_old_is_refused() {
         for (version, accepted) in [
             ("2024.12.0", true),
@@ -532,15 +338,6 @@ mod tests {
             let error = Session::discover(&env).unwrap_err();
             assert_eq!(error.kind(), Kind::NoSession);
             assert!(error.message().contains(hint), "{product}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_address_is_http_or_refused(text in ".*") {
-            if let Ok(address) = Address::parse(&text) {
-                prop_assert!(address.join("x").as_str().starts_with("http"));
-            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::env::Env;
 use crate::rpc::DEFAULT_TIMEOUT;
+use entrar_core::env::Env;
 
 /// The variable, in seconds.
 pub const VARIABLE: &str = "ENTRAR_TIMEOUT";

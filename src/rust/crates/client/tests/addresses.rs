@@ -1,11 +1,11 @@
 //! Addresses as people write them, with passwords that nobody has percent-encoded: no part of one shows, and none is
 //! looked up as a host.
 
-use entrar_client::env::Env;
-use entrar_client::http::{Http, Settings};
 use entrar_client::report::Report;
-use entrar_client::resource::Resource;
-use entrar_client::session::Address;
+use entrar_core::address::Address;
+use entrar_core::env::Env;
+use entrar_core::http::{Http, Settings};
+use entrar_core::resource::Resource;
 use proptest::prelude::*;
 use url::Url;
 
@@ -65,7 +65,7 @@ proptest! {
         if let Err(error) = Http::new(Settings::new(&env, &server)) {
             assert_quiet("error", &format!("{error} {error:?}"))?;
         }
-        let proxy = entrar_client::proxy::Proxy::find(&env, &server).unwrap();
+        let proxy = entrar_core::proxy::Proxy::find(&env, &server).unwrap();
         assert_quiet("proxy", &proxy.to_string())?;
         if let Ok(url) = proxy.address() {
             assert_quiet("host", url.host_str().unwrap_or_default())?;

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use entrar_client::env::Env;
-use entrar_client::error::{Error, Kind};
-use entrar_client::http::{Http, Settings};
-use entrar_client::resource::Resource;
 use entrar_client::rpc::delegated_token;
 use entrar_client::session::Session;
 use entrar_client::timeout::timeout;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::http::{Http, Settings};
+use entrar_core::resource::Resource;
 
 use crate::challenge;
 use crate::erasures::Erasures;

@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use entrar_client::env::Env;
+use entrar_core::env::Env;
 
 use crate::answer::{forget, get, say};
 use crate::configure::{self, Change, Scope};

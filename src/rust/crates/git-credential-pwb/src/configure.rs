@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use entrar_client::env::Env;
+use entrar_core::env::Env;
 
 /// The URLs that the helper is configured for, as git matches them.
 pub const URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];

@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use entrar_client::env::Env;
-use entrar_client::session::{ADDRESS, COOKIE, RUNTIME_DIRECTORY};
+use entrar_core::env::Env;
+use entrar_core::variables::{ADDRESS, COOKIE, RUNTIME_DIRECTORY};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};

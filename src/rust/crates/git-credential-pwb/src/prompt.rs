@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 
-use entrar_client::env::Env;
+use entrar_core::env::Env;
 
 /// Where this process stands.
 pub(crate) struct Surroundings {

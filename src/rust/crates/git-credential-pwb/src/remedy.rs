@@ -1,6 +1,6 @@
 //! What to do when no token can be had, in the words of somebody who runs git.
 
-use entrar_client::error::Kind;
+use entrar_core::error::Kind;
 
 /// One sentence or two for each kind of failure.
 pub(crate) fn remedy(kind: Kind) -> &'static str {

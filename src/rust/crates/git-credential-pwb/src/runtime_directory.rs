@@ -3,8 +3,8 @@
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
-use entrar_client::env::Env;
-use entrar_client::session::RUNTIME_DIRECTORY;
+use entrar_core::env::Env;
+use entrar_core::variables::RUNTIME_DIRECTORY;
 
 const NAME: &str = "git-credential-pwb";
 

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
-use entrar_client::cookie::Source;
-use entrar_client::env::Env;
-use entrar_client::error::Kind;
-use entrar_client::session::Address;
 use entrar_client::timeout::VARIABLE;
+use entrar_core::address::Address;
+use entrar_core::cookie::Source;
+use entrar_core::env::Env;
+use entrar_core::error::Kind;
 
 use crate::guid::Guid;
 use crate::keyring::Refusal;

@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::process;
 
-use entrar_client::env::Env;
 use entrar_client::renewal::{Fallback, Kept, Next};
-use entrar_client::session;
+use entrar_core::env::Env;
+use entrar_core::variables;
 use extendr_api::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -35,9 +35,9 @@ struct Session {
 /// A hit reads variables only and touches no file. That the cookie in the file was rotated does not make
 /// another session.
 const VARIABLES: [&str; 3] = [
-    session::ADDRESS,
-    session::RUNTIME_DIRECTORY,
-    session::COOKIE,
+    variables::ADDRESS,
+    variables::RUNTIME_DIRECTORY,
+    variables::COOKIE,
 ];
 
 impl Session {

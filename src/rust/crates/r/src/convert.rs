@@ -2,10 +2,10 @@
 
 use std::io;
 
-use entrar_client::error::Error;
-use entrar_client::proxy::Exception;
 use entrar_client::report::{Answer, CookieFacts, Report, Way};
-use entrar_client::token::Token;
+use entrar_core::error::Error;
+use entrar_core::proxy::Exception;
+use entrar_core::token::Token;
 use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Number, Value};

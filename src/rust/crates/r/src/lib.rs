@@ -17,14 +17,14 @@ mod runtime;
 use std::process::Command;
 use std::time::Duration;
 
-use entrar_client::env::Env;
-use entrar_client::error::{Error, Kind};
 use entrar_client::renewal;
 use entrar_client::report::{self, Report};
-use entrar_client::resource::{self, Resource};
 use entrar_client::rpc;
-use entrar_client::session::{Address, Session};
-use entrar_client::token::{self, Token};
+use entrar_client::session::{Session, find_address};
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::resource::{self, Resource};
+use entrar_core::token::{self, Token};
 use extendr_api::prelude::*;
 
 /// Checks a resource.
@@ -232,7 +232,7 @@ fn session_report() -> List {
 fn probe_server(timeout: f64) -> List {
     let env = Env::process();
     let timeout = Duration::from_secs_f64(timeout);
-    let asked = Address::find(&env).and_then(|address| {
+    let asked = find_address(&env).and_then(|address| {
         runtime::run(&env, &address, async |http| {
             report::probe(http, &env, &address, timeout).await
         })

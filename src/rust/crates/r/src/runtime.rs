@@ -13,10 +13,10 @@ use std::process;
 use std::task::Poll;
 use std::time::Duration;
 
-use entrar_client::env::Env;
-use entrar_client::error::{Error, Kind};
-use entrar_client::http::{Http, Settings};
-use entrar_client::session::Address;
+use entrar_core::address::Address;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::http::{Http, Settings};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 

@@ -209,7 +209,8 @@ async fn the_session_gets_tokens_that_its_resources_accept() {
     let graph = line().await;
 
     let (token, me) = timeout(LONGEST, async {
-        use entrar_client::{env::Env, http, resource::Resource, rpc, session::Session};
+        use entrar_client::{rpc, session::Session};
+        use entrar_core::{env::Env, http, resource::Resource};
         use secrecy::ExposeSecret;
         let env = Env::fixed(&variables, 1_000.0);
         let session = Session::discover(&env).unwrap();
@@ -455,14 +456,14 @@ async fn a_signal_that_was_to_be_ignored_stays_ignored() {
     assert_eq!(outcome, (Some(0), "ready\ndone\n".to_owned()));
 }
 
-/// Asks again and again on one connection, until it is closed or ten seconds are over.
+/// Asks again and again on one connection, until it is closed or more than `LONGEST` is over.
 const INSISTENT: &str = "
 import http.client, json, os, time, urllib.parse
 server = urllib.parse.urlsplit(os.environ['RS_SERVER_ADDRESS'])
 connection = http.client.HTTPConnection(server.netloc)
 body = json.dumps({'method': 'delegated_azure_token', 'params': ['https://storage.azure.com']})
 cookie = {'X-RS-Session-Server-RPC-Cookie': os.environ['RS_SESSION_RPC_COOKIE']}
-end = time.time() + 10
+end = time.time() + 300
 while time.time() < end:
     connection.request('POST', '/delegated_azure_token', body, cookie)
     connection.getresponse().read()
@@ -475,10 +476,8 @@ async fn whoever_goes_on_asking_keeps_nothing_alive() {
         "for i in 1 2 3; do python3 -c \"$INSISTENT\" >/dev/null 2>&1 & done; sleep 0.5; exit 3";
     let mut command = demo.command(&["sh", "-c", script]);
     command.env("INSISTENT", INSISTENT);
-    let started = std::time::Instant::now();
     let output = timeout(LONGEST, command.output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
 
     // The same while exchanges are under way, with a signal.

@@ -194,7 +194,7 @@ async fn persons_do_not_wait_for_each_other() {
     session
         .exchanges
         .sign_in("bob", "canary-refresh-bob".into());
-    let resource = entrar_client::resource::Resource::parse(STORAGE).unwrap();
+    let resource = entrar_core::resource::Resource::parse(STORAGE).unwrap();
     let bobs = session.exchanges.token("bob", resource);
     let (one, other, ()) = tokio::join!(session.ask(STORAGE), bobs, async {
         endpoint.has_seen(2).await;

@@ -63,7 +63,7 @@ async fn an_endpoint_that_is_not_there_is_not_asked_again() {
     };
     let begun = Instant::now();
     let error = Session::at(&endpoint, LONG).oauth_error(STORAGE).await;
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < LONG);
     assert_eq!(error["error"], "temporarily_unavailable");
     let description = error["error_description"].as_str().unwrap();
     assert!(

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
 use entrar_broker::entra::Registration;
-use entrar_client::rpc::COOKIE_HEADER;
+use entrar_core::rpc::COOKIE_HEADER;
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 

@@ -6,9 +6,9 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
+use crate::address::{MISREAD, is_loopback, is_misread};
 use crate::env::Env;
 use crate::error::{Error, Kind};
-use crate::session::{MISREAD, is_loopback, is_misread};
 
 /// The kinds of proxies that are spoken to. With `socks5` this process looks the server's name up, with `socks5h` the
 /// proxy does.
@@ -80,7 +80,7 @@ impl Proxy {
     }
 
     /// Whether this process itself looks up the names of the servers that it asks through the proxy.
-    pub(crate) fn leaves_names_to_us(&self) -> bool {
+    pub fn leaves_names_to_us(&self) -> bool {
         self.address().is_ok_and(|url| url.scheme() == "socks5")
     }
 }

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::error::{Details, Error, Kind};
+use crate::error::{Details, Error, Kind, Outlook};
 use crate::text::{masked, presentable};
 
 /// The kind of an OAuth error object: by `suberror`, then by AADSTS code, then by `error`.
@@ -27,7 +27,6 @@ pub fn error_from_object(object: &Map<String, Value>, secrets: &[SecretString]) 
         trace_id: text("trace_id").or_else(|| id_after(described, "Trace ID: ")),
         aadsts: codes(object.get("error_codes"), described),
         retry_after: object.get("retry_after").and_then(seconds),
-        from_oauth: true,
         ..Details::default()
     };
     let kind = if details.retry_after.is_some() {
@@ -45,7 +44,12 @@ pub fn error_from_object(object: &Map<String, Value>, secrets: &[SecretString]) 
     let remedy = decisive
         .filter(|code| kind_of_code(*code) == Some(kind))
         .and_then(remedy_of_code);
-    Error::with(kind, message, details).remedied(remedy)
+    let error = Error::with(kind, message, details).remedied(remedy);
+    // Whoever reports it has already tried again.
+    match error.outlook() {
+        Outlook::Retry => error.with_outlook(Outlook::Later),
+        _ => error,
+    }
 }
 
 /// The claims challenge whole, since it is passed on: a JSON text, written anew so that nothing
@@ -72,7 +76,7 @@ pub fn error_from_text(text: &str, secrets: &[SecretString]) -> Option<Error> {
 }
 
 /// What happened, in words, for an error that Entra ID reported.
-pub(crate) fn headline(kind: Kind) -> &'static str {
+pub fn headline(kind: Kind) -> &'static str {
     match kind {
         Kind::BadResource => "Entra ID knows no such resource or scope",
         Kind::SignInRequired => "Entra ID wants you to sign in again",
@@ -156,7 +160,7 @@ fn remedy_of_code(code: i32) -> Option<&'static str> {
 const NO_SERVICE: [i32; 2] = [500_014, 650_052];
 
 /// Whether an error says that the service behind the resource is missing in this tenant.
-pub(crate) fn lacks_the_service(error: &Error) -> bool {
+pub fn lacks_the_service(error: &Error) -> bool {
     error
         .details()
         .aadsts
@@ -217,7 +221,7 @@ fn seconds(value: &Value) -> Option<f64> {
 }
 
 /// A number of seconds that somebody may mean: a week at most.
-pub(crate) fn believable_wait(seconds: f64) -> Option<f64> {
+pub fn believable_wait(seconds: f64) -> Option<f64> {
     const WEEK: f64 = 7.0 * 24.0 * 3_600.0;
     (0.0..=WEEK).contains(&seconds).then_some(seconds)
 }

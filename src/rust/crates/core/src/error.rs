@@ -59,12 +59,14 @@ kinds! {
 }
 
 impl Kind {
-    /// Whether such a failure may pass by itself.
-    fn retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable | Self::Timeout | Self::Throttled | Self::Unavailable
-        )
+    /// What asking again would bring, where nothing else is known.
+    fn outlook(self) -> Outlook {
+        match self {
+            Self::Unavailable => Outlook::Retry,
+            Self::Unreachable | Self::Timeout | Self::Throttled => Outlook::Later,
+            Self::NoSession | Self::BadCookie => Outlook::Mend,
+            _ => Outlook::Final,
+        }
     }
 }
 
@@ -86,8 +88,23 @@ struct Inner {
     kind: Kind,
     message: String,
     details: Details,
-    lasting: bool,
-    answered: bool,
+    outlook: Outlook,
+}
+
+/// What asking again would bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// The connection broke before a reply came, as that of a kept-alive connection does which the server has closed: a
+    /// new one will do.
+    Reconnect,
+    /// A fault that passes, and that nobody has tried again yet.
+    Retry,
+    /// It may pass, but not by coming back at once.
+    Later,
+    /// It was found here, or is for somebody here to mend, who may ask again at any time.
+    Mend,
+    /// The server's answer, which would be the same again.
+    Final,
 }
 
 /// What is known about a failure beyond its kind; absent facts are `None` or empty.
@@ -113,8 +130,6 @@ pub struct Details {
     pub retry_after: Option<f64>,
     /// What to do, where more is known than the kind tells.
     pub remedy: Option<String>,
-    /// Whether Entra ID reported it, by way of a server that has already tried again.
-    pub(crate) from_oauth: bool,
 }
 
 impl Error {
@@ -132,8 +147,7 @@ impl Error {
             kind,
             message: message.into(),
             details,
-            lasting: false,
-            answered: false,
+            outlook: kind.outlook(),
         }))
     }
 
@@ -155,50 +169,63 @@ impl Error {
         &self.0.details
     }
 
+    /// What asking again would bring.
+    #[must_use]
+    pub fn outlook(&self) -> Outlook {
+        self.0.outlook
+    }
+
     /// Whether the same question may be answered if it is asked again later.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        self.0.kind.retryable() && !self.0.lasting
+        matches!(
+            self.0.outlook,
+            Outlook::Reconnect | Outlook::Retry | Outlook::Later
+        )
     }
 
-    /// Whether the server has answered, and would give the same answer again. What was found without
-    /// asking may change at any time; so may the cookie.
+    /// Whether the server has answered, and would give the same answer again.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.0.answered && !self.retryable() && self.0.kind != Kind::BadCookie
+        self.0.outlook == Outlook::Final
     }
 
-    /// Marks an error that the server's answer is.
+    /// The same error with another outlook than its kind's.
     #[must_use]
-    pub(crate) fn answered(mut self) -> Self {
-        self.0.answered = !self.0.lasting;
+    pub fn with_outlook(mut self, outlook: Outlook) -> Self {
+        self.0.outlook = outlook;
         self
     }
 
     /// Marks a fault of the set-up, which no waiting cures.
     #[must_use]
-    pub(crate) fn lasting(mut self) -> Self {
-        self.0.lasting = true;
-        self
+    pub fn lasting(self) -> Self {
+        self.with_outlook(Outlook::Mend)
+    }
+
+    /// Whether Entra ID reported it, by way of a server.
+    #[must_use]
+    pub fn is_from_entra(&self) -> bool {
+        self.0.details.oauth_error.is_some() || !self.0.details.aadsts.is_empty()
     }
 
     /// Notes the reply's HTTP status.
     #[must_use]
-    pub(crate) fn at_status(mut self, status: u16) -> Self {
+    pub fn at_status(mut self, status: u16) -> Self {
         self.0.details.http_status = Some(status);
         self
     }
 
     /// Notes how many seconds the server asks to wait.
     #[must_use]
-    pub(crate) fn waiting(mut self, seconds: Option<f64>) -> Self {
+    pub fn waiting(mut self, seconds: Option<f64>) -> Self {
         self.0.details.retry_after = seconds;
         self
     }
 
     /// Says what to do, in whole sentences, in the place of what is usual for the kind.
     #[must_use]
-    pub(crate) fn remedied(mut self, remedy: Option<&str>) -> Self {
+    pub fn remedied(mut self, remedy: Option<&str>) -> Self {
         if let Some(remedy) = remedy {
             self.0.details.remedy = Some(remedy.to_owned());
         }
@@ -207,7 +234,7 @@ impl Error {
 
     /// Adds to what happened.
     #[must_use]
-    pub(crate) fn and(mut self, more: &str) -> Self {
+    pub fn and(mut self, more: &str) -> Self {
         self.0.message.push_str(more);
         self
     }

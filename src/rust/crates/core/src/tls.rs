@@ -31,13 +31,13 @@ const LARGEST_BUNDLE: u64 = 16 << 20;
 
 /// The certificates that a variable names in the place of the system's.
 #[derive(Debug)]
-pub(crate) struct Bundle {
+pub struct Bundle {
     variable: &'static str,
     path: PathBuf,
     certificates: Vec<CertificateDer<'static>>,
     roots: RootCertStore,
     /// What in it cannot be read.
-    pub(crate) faults: Vec<String>,
+    pub faults: Vec<String>,
 }
 
 impl Bundle {
@@ -45,7 +45,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Kind::Unreachable`] if there is not one certificate that can be read.
-    pub(crate) fn read(variable: &'static str, path: &Path) -> Result<Self, Error> {
+    pub fn read(variable: &'static str, path: &Path) -> Result<Self, Error> {
         let bad = |why: String| {
             let shown = path.display();
             let message =
@@ -83,7 +83,7 @@ impl Bundle {
     }
 
     /// How many certificates can be read.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.certificates.len()
     }
 
@@ -145,7 +145,7 @@ fn first_element(der: &[u8]) -> Option<CertificateDer<'static>> {
 
 /// What is learnt of TLS for a client's connections, and kept to explain a failure with.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls {
+pub struct Tls {
     bundle: Option<Arc<Bundle>>,
     client_certificate: Arc<ClientCertificate>,
 }
@@ -155,7 +155,7 @@ impl Tls {
     ///
     /// # Errors
     /// [`Kind::Unreachable`] if the system has no certificates.
-    pub(crate) fn new(bundle: Option<Bundle>) -> Result<(Self, ClientConfig), Error> {
+    pub fn new(bundle: Option<Bundle>) -> Result<(Self, ClientConfig), Error> {
         let bad = |error: rustls::Error| {
             let message = format!("no TLS connection can be prepared: {error}");
             Error::new(Kind::Unreachable, crate::text::presentable(&message, &[])).lasting()
@@ -181,7 +181,7 @@ impl Tls {
     }
 
     /// What a failure means: what happened, and what to do about it if that is known.
-    pub(crate) fn in_words(&self, error: &rustls::Error) -> (String, Option<&'static str>) {
+    pub fn in_words(&self, error: &rustls::Error) -> (String, Option<&'static str>) {
         use AlertDescription as Alert;
         let refused_for_want_of_a_certificate = matches!(
             error,

@@ -12,7 +12,7 @@ use reqwest::{Client, RequestBuilder, Response, redirect};
 use url::Url;
 
 use crate::env::Env;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Outlook};
 use crate::oauth::believable_wait;
 use crate::proxy::{self, Proxy};
 use crate::tls::{Bundle, Tls};
@@ -50,7 +50,7 @@ impl Settings {
 }
 
 /// The bundle that replaces the system's roots, as curl and Python's requests have it.
-pub(crate) fn ca_bundle(env: &Env) -> Option<(&'static str, String)> {
+pub fn ca_bundle(env: &Env) -> Option<(&'static str, String)> {
     env.first(["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 }
 
@@ -72,24 +72,6 @@ pub struct Reply {
     pub is_plain_text: bool,
     /// The body; invalid UTF-8 is replaced.
     pub body: String,
-}
-
-/// Why there is no reply.
-pub struct Failure {
-    /// The error to show.
-    pub error: Error,
-    /// Whether the connection broke before a reply came. A kept-alive connection which the server
-    /// has closed looks like this; another attempt opens a new one.
-    pub connection_broke: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            connection_broke: false,
-        }
-    }
 }
 
 impl Http {
@@ -169,12 +151,12 @@ pub async fn send(
     request: RequestBuilder,
     server: &str,
     now: f64,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, Error> {
     let response = request
         .send()
         .await
         .map_err(|error| http.no_reply(&error, server))?;
-    Ok(read(response, server, now).await?)
+    read(response, server, now).await
 }
 
 async fn read(mut response: Response, server: &str, now: f64) -> Result<Reply, Error> {
@@ -237,33 +219,31 @@ fn wait(text: &str, now: f64) -> Option<f64> {
 
 impl Http {
     /// Why there is no reply from `server`.
-    pub(crate) fn no_reply(&self, error: &reqwest::Error, server: &str) -> Failure {
+    pub fn no_reply(&self, error: &reqwest::Error, server: &str) -> Error {
         let unreachable = |message: String| Error::new(Kind::Unreachable, message);
         if let (Some(cause), Some(tls)) = (tls_cause(error), &self.tls) {
             let (what, remedy) = tls.in_words(cause);
             let through = self.through();
             let error = unreachable(format!("no secure connection to {server}{through}: {what}"));
-            return error.lasting().remedied(remedy).into();
+            return error.lasting().remedied(remedy);
         }
         if error.is_dns() {
-            return unreachable(self.unknown_name(error, server)).into();
+            return unreachable(self.unknown_name(error, server));
         }
         if error.is_connect() {
-            return self.no_connection(error, server).into();
+            return self.no_connection(error, server);
         }
         if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
             let message = format!(
                 "the reply from {server} is not HTTP; is \"http\" or \"https\" right in the address?"
             );
-            return Error::new(Kind::BadReply, message).into();
+            return Error::new(Kind::BadReply, message);
         }
         let through = self.through();
-        Failure {
-            error: unreachable(format!(
-                "{server}{through} closed the connection without a reply"
-            )),
-            connection_broke: true,
-        }
+        unreachable(format!(
+            "{server}{through} closed the connection without a reply"
+        ))
+        .with_outlook(Outlook::Reconnect)
     }
 
     /// The proxy, as part of a sentence about the server.
@@ -312,10 +292,10 @@ impl Http {
 }
 
 /// What to do about a proxy that stands in the way.
-pub(crate) const WITHOUT_PROXY: &str = "If the server is to be asked without the proxy, add its host to the variable no_proxy; else ask whoever runs the proxy.";
+pub const WITHOUT_PROXY: &str = "If the server is to be asked without the proxy, add its host to the variable no_proxy; else ask whoever runs the proxy.";
 
 /// The error for a proxy that wants to know who asks.
-pub(crate) fn wants_a_sign_in(proxy: &Proxy) -> Error {
+pub fn wants_a_sign_in(proxy: &Proxy) -> Error {
     let message = format!("{proxy} wants a sign-in (HTTP status 407)");
     let remedy = "Write user name and password into that variable, as http://USER:PASSWORD@HOST:PORT, with \"@\" in them as %40, \"#\" as %23 and \"/\" as %2F; or add the server's host to the variable no_proxy.";
     Error::new(Kind::Unreachable, message)

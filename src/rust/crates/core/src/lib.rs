@@ -1,0 +1,20 @@
+//! What both sides of the session RPC speak, and what both need to ask over HTTP: resources, tokens, cookies and
+//! addresses; errors of fourteen kinds; one HTTP client with its TLS, proxies and retries.
+//!
+//! The crate finds no session and knows no server; nothing in it reads the environment but [`env`].
+
+pub mod address;
+pub mod cookie;
+pub mod env;
+pub mod error;
+pub mod file;
+pub mod http;
+pub mod oauth;
+pub mod proxy;
+pub mod resource;
+pub mod retry;
+pub mod rpc;
+pub mod text;
+pub mod tls;
+pub mod token;
+pub mod variables;
