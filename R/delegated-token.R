@@ -134,9 +134,9 @@ check_resource <- function(resource, call) {
   checked
 }
 
-# What was given for a resource and is none may be an address with a password in it.
+# What was given for a resource and is none, if it can be shown.
 repeatable <- function(text) {
-  if (grepl("@", text, fixed = TRUE)) NA_character_ else text
+  if (is.na(text) || may_hold_a_secret(text)) NA_character_ else text
 }
 
 stop_bad_resource <- function(given, call) {

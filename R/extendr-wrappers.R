@@ -12,6 +12,11 @@ NULL
 #' @noRd
 checked_resource <- function(resource) .Call(wrap__checked_resource, resource)
 
+#' Whether a text that was meant for a resource must not be repeated.
+#' @param text One string.
+#' @noRd
+may_hold_a_secret <- function(text) .Call(wrap__may_hold_a_secret, text)
+
 #' Asks the session's server for a fresh token.
 #' @param resource One string.
 #' @param timeout Seconds for the whole call.

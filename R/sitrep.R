@@ -192,7 +192,11 @@ sitrep_resource <- function(asked, timeout, obstacle) {
   granted <- !is.null(token)
   claims <- shown_claims(token$access_token)
   list(
-    asked = if (known || !is.na(repeatable(shown))) shown else "a text with an \"@\"",
+    asked = if (known || identical(repeatable(shown), shown)) {
+      shown
+    } else {
+      "a text that is not repeated"
+    },
     resource = if (known) resource else NA_character_,
     was_asked = known && is.null(obstacle),
     granted = granted,

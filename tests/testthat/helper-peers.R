@@ -84,6 +84,19 @@ make_peers_certificates <- function(directory) {
   )
   signed("server", "/CN=localhost", paste0("subjectAltName=", hosts))
   signed("no_names", "/CN=localhost", "basicConstraints=CA:FALSE")
+  leaf <- c(
+    "basicConstraints=CA:FALSE",
+    "keyUsage=digitalSignature",
+    paste0("subjectAltName=", hosts)
+  )
+  signed("leaf", "/CN=leaf", leaf, by = "leaf")
+  signed("signed_by_leaf", "/CN=localhost", leaf, by = "leaf")
+  signed(
+    "self_signed_for_clients",
+    "/CN=localhost",
+    c(leaf, "extendedKeyUsage=clientAuth"),
+    by = "self_signed_for_clients"
+  )
   signed(
     "for_clients",
     "/CN=localhost",

@@ -57,6 +57,21 @@ test_that("a password that nobody has percent-encoded is shown nowhere, and nobo
   }
 })
 
+test_that("what holds a secret is no resource, and is not repeated", {
+  local_session("http://127.0.0.1:1")
+  for (resource in c(
+    "https://example.blob.core.windows.net/c?sv=1&sig=CANARY",
+    "DefaultEndpointsProtocol=https;AccountKey=CANARY==",
+    "https://svc%3ACANARY%40example.com",
+    "svc/CANARY@example.com"
+  )) {
+    error <- expect_error(getDelegatedAzureToken(resource), class = "entrar_error_bad_resource")
+    expect_false(any(grepl(canary, capture.output(print(error), dput(unclass(error)[-2])))))
+    report <- azure_sitrep(resource)
+    expect_false(any(grepl(canary, c(format(report), capture.output(str(report))))))
+  }
+})
+
 test_that("only a version that is known to be too old is refused", {
   address <- wire_address(list(token_reply()))
   expect_messages(

@@ -19,6 +19,19 @@ test_that("a certificate that is itself in the named bundle is accepted for its 
   }
 })
 
+test_that("a server's own certificate in the bundle vouches for nothing that its key has signed", {
+  expect_token(at_peer("leaf"), REQUESTS_CA_BUNDLE = certificate("leaf"))
+  expect_messages(c(
+    failure("signed by a server", "unreachable", at_peer("signed_by_leaf"), env = trusting("leaf")),
+    failure(
+      "for clients only",
+      "unreachable",
+      at_peer("self_signed_for_clients"),
+      env = trusting("self_signed_for_clients")
+    )
+  ))
+})
+
 test_that("it is not accepted for other names, after its time, or from another bundle", {
   expect_messages(c(
     failure(
@@ -121,6 +134,26 @@ test_that("what cannot be read of a bundle is told where it may matter", {
     gsub("[ \n]+", " ", paste(format(report), collapse = " ")),
     "Certificate 2 in [^ ]+ cannot be read\\."
   )
+})
+
+test_that("what OpenSSL marks as not trusted for servers is not", {
+  marked <- function(label, ...) {
+    file <- withr::local_tempfile(fileext = ".pem")
+    system2("openssl", c("x509", "-in", certificate("ca"), ..., "-trustout", "-out", file))
+    shown <- failure(label, "unreachable", at_peer("server"), env = c(SSL_CERT_FILE = file))
+    gsub("/[^ ]*file[0-9a-f]+\\.pem", "FILE", shown)
+  }
+  expect_messages(c(
+    marked("rejected", "-addreject", "serverAuth"),
+    marked("for mail", "-addtrust", "emailProtection")
+  ))
+})
+
+test_that("of many faults a few are told", {
+  garbage <- c("-----BEGIN CERTIFICATE-----", "AAAA", "-----END CERTIFICATE-----")
+  bundle <- withr::local_tempfile(lines = rep(garbage, 1000), fileext = ".pem")
+  shown <- failure("a thousand", "unreachable", at_peer("server"), env = c(SSL_CERT_FILE = bundle))
+  expect_messages(gsub("/[^ ]*file[0-9a-f]+\\.pem", "FILE", shown))
 })
 
 test_that("a proxy that stands in the way is told from the server", {

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(parsed("slow"), Ok((FaultKind::Slow, None)));
         for (text, resource) in [
             ("graph=throttled", "https://graph.microsoft.com"),
-            ("https://a.example/?b=c=throttled", "https://a.example/?b=c"),
+            ("api://a=b=throttled", "api://a=b"),
         ] {
             let expected = (FaultKind::Throttled, Some(resource.to_owned()));
             assert_eq!(parsed(text), Ok(expected), "{text}");

@@ -12,6 +12,7 @@ use entrar_core::resource::Resource;
 use entrar_core::retry::{RETRIES, retried};
 use entrar_core::text::masked;
 use entrar_core::token::Token;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -203,10 +204,13 @@ impl Entra {
     /// What a token endpoint is sent and must not be passed on, though it may quote it.
     fn secrets(&self, refresh_token: &SecretString) -> Vec<SecretString> {
         let client_secret = self.registration.client_secret.iter();
-        client_secret
+        let mut secrets: Vec<SecretString> = client_secret
             .chain([refresh_token])
             .flat_map(quotable)
-            .collect()
+            .collect();
+        // One may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
+        secrets
     }
 
     /// `offline_access` asks for a new refresh token, which is how a session outlives the first one.
@@ -279,17 +283,40 @@ fn authority(text: &str) -> Result<Address, Error> {
     Ok(address)
 }
 
-/// The forms in which a token endpoint may quote what it was sent.
-fn quotable(secret: &SecretString) -> impl Iterator<Item = SecretString> {
+/// The forms in which a token endpoint may quote a secret: as it is, and percent-encoded in the ways of forms and of URLs,
+/// with capital letters or small ones.
+fn quotable(secret: &SecretString) -> Vec<SecretString> {
     /// To mask a shorter one would garble any text.
     const SHORTEST: usize = 4;
-    let plain = secret.expose_secret().to_owned();
+    const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    let plain = secret.expose_secret();
     let in_form: String = form_urlencoded::byte_serialize(plain.as_bytes()).collect();
-    let encoded = in_form.replace('+', "%20");
-    [plain, in_form, encoded]
+    let in_url = utf8_percent_encode(plain, UNRESERVED).to_string();
+    let spaced = in_form.replace('+', "%20");
+    let small = [&in_form, &in_url, &spaced].map(|text| small_escapes(text));
+    [plain.to_owned(), in_form, in_url, spaced]
         .into_iter()
+        .chain(small)
         .filter(|text| text.len() >= SHORTEST)
         .map(SecretString::from)
+        .collect()
+}
+
+/// The text with the letters of its percent-escapes in lower case.
+fn small_escapes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut small = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (escape, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        small.push('%');
+        small.push_str(&escape.to_ascii_lowercase());
+        small.push_str(rest);
+    }
+    small
 }
 
 /// Masks secrets in every text of a JSON value, also in the names of fields.
@@ -459,6 +486,7 @@ mod tests {
         let mut value = json!({
             "error_description": "no: refresh_token=canary%2Ba%2Fb&client_secret=canary+s%3D1",
             "claims": "{\"canary+a/b\":\"canary%20s%3D1\"}",
+            "net": "canary%2ba%2fb canary+s%3d1",
             "canary s=1": [{"deep": "canary+a/b"}, 7]
         });
         mask(&mut value, &secrets);
@@ -467,6 +495,7 @@ mod tests {
             json!({
                 "error_description": "no: refresh_token=<REDACTED>&client_secret=<REDACTED>",
                 "claims": "{\"<REDACTED>\":\"<REDACTED>\"}",
+                "net": "<REDACTED> <REDACTED>",
                 "<REDACTED>": [{"deep": "<REDACTED>"}, 7]
             })
         );

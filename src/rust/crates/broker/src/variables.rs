@@ -34,13 +34,13 @@ impl Variables {
         let lines: String = lines
             .map(|(name, value)| format!("{name}={}\n", value.expose_secret()))
             .collect();
-        let mut unfinished = path.clone().into_os_string();
-        unfinished.push(".unfinished");
-        let unfinished = PathBuf::from(unfinished);
-        write_private(&unfinished, &lines.into())?;
-        let unfinished = Written(unfinished);
-        // A link takes no place that is taken, where a rename would.
-        fs::hard_link(&unfinished.0, &path)?;
+        // Readable by its owner alone, as every file that tempfile makes.
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+        file.write_all(lines.as_bytes())?;
+        file.persist_noclobber(&path).map_err(|error| error.error)?;
         Ok(Written(path))
     }
 }

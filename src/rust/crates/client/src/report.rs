@@ -147,7 +147,7 @@ impl Way {
 impl Bundle {
     fn new(variable: &'static str, path: String) -> Self {
         let (certificates, faults) = match tls::Bundle::read(variable, Path::new(&path)) {
-            Ok(bundle) => (Ok(bundle.count()), bundle.faults),
+            Ok(bundle) => (Ok(bundle.count()), bundle.faults()),
             Err(error) => (Err(error), Vec::new()),
         };
         Self {

@@ -20,11 +20,6 @@ impl Address {
     /// Why it is no http(s) address. The text is not repeated: it may hold a password, and it is not understood.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let text = text.trim();
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
         let bad = |why: &str| BadAddress(why.to_owned());
         if text.is_empty() || text.starts_with(['/', '?', '#', '.']) {
             return Err(bad("it has no host"));
@@ -32,16 +27,12 @@ impl Address {
         if is_misread(text) {
             return Err(bad(MISREAD));
         }
-        let mut url = Url::parse(&with_scheme).map_err(|error| bad(&error.to_string()))?;
+        let mut url = Url::parse(&with_scheme(text)).map_err(|error| bad(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad("its scheme is neither http nor https"));
         }
-        // Such as a variable's name in braces, which was to be replaced by its value.
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if matches!(url.host(), Some(Host::Domain(name)) if !name.chars().all(is_plain)) {
-            return Err(bad(
-                "its host's name holds characters that no such name has",
-            ));
+        if !has_plain_host(&url) {
+            return Err(bad(ODD_HOST));
         }
         url.set_query(None);
         url.set_fragment(None);
@@ -90,10 +81,45 @@ pub const MISREAD: &str = "an \"@\" stands behind its first \"/\", \"?\" or \"#\
 /// up.
 #[must_use]
 pub fn is_misread(address: &str) -> bool {
-    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = scheme(address).map_or(address, |(_, rest)| rest);
     // For http a backslash is a slash.
     let rest = authority.split_once(['/', '?', '#', '\\']);
     rest.is_some_and(|(_, rest)| rest.contains('@'))
+}
+
+/// The scheme of an address, and what is behind it. A colon and slashes in a password make none.
+fn scheme(address: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = address.split_once("://")?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    is_scheme.then_some((scheme, rest))
+}
+
+/// The address with `http://` before it if it has no scheme.
+#[must_use]
+pub fn with_scheme(address: &str) -> String {
+    match scheme(address) {
+        Some(_) => address.to_owned(),
+        None => format!("http://{address}"),
+    }
+}
+
+/// What is wrong with an address that has no plain host.
+pub const ODD_HOST: &str = "its host's name holds characters that no such name has";
+
+/// Whether a URL's host is an IP address or a name of ordinary characters: not a variable's name in braces, which was to
+/// be replaced by its value, and no part of a password.
+#[must_use]
+pub fn has_plain_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        None => false,
+    }
 }
 
 /// Whether a URL's host is this machine.
@@ -171,6 +197,9 @@ mod tests {
             "svc:pass?word@host",
             "https://svc:pass#word@host",
             "https://svc:pass\\word@host",
+            "http:password://x@host",
+            "https:pass/word@host",
+            "http://${NAME}:8787",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

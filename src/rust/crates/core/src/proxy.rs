@@ -6,7 +6,7 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-use crate::address::{MISREAD, is_loopback, is_misread};
+use crate::address::{MISREAD, ODD_HOST, has_plain_host, is_loopback, is_misread, with_scheme};
 use crate::env::Env;
 use crate::error::{Error, Kind};
 
@@ -64,17 +64,15 @@ impl Proxy {
         if is_misread(text) {
             return Err(bad(MISREAD));
         }
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let url = Url::parse(&with_scheme).map_err(|error| bad(&error.to_string()))?;
+        let url = Url::parse(&with_scheme(text)).map_err(|error| bad(&error.to_string()))?;
         if !SCHEMES.contains(&url.scheme()) {
             return Err(bad("its scheme is none of http, https, socks5 and socks5h"));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it has no host"));
+        }
+        if !has_plain_host(&url) {
+            return Err(bad(ODD_HOST));
         }
         Ok(url)
     }
@@ -210,6 +208,12 @@ mod tests {
             ("socks5://", "it has no host"),
             ("http://svc:canary#2026@proxy:8080", "percent-encode"),
             ("svc:can/ary@proxy:8080", "percent-encode"),
+            ("http:canary://x@proxy", "percent-encode"),
+            (
+                "socks5://svc%3Acanary%40proxy",
+                "characters that no such name has",
+            ),
+            ("http://proxy;pw=canary", "characters that no such name has"),
         ] {
             let error = named(text).address().unwrap_err();
             assert_eq!(error.kind(), Kind::Unreachable);

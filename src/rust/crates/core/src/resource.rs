@@ -174,10 +174,10 @@ impl Resource {
     /// scope (`…/.default`) in the place of a resource.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let bad = |message: String| Err(Error::new(Kind::BadResource, message));
-        if is_address_with_a_password(text) {
+        if may_hold_a_secret(text) {
             return bad(
-                "the resource holds an \"@\", as an address with a user name or a password in it does, \
-                 which is not repeated here; leave both out"
+                "the resource holds a character that no resource has (\"@\", \"?\", \"#\" or \";\"), as an address or a \
+                 connection string with a secret in it does; it is not repeated here"
                     .into(),
             );
         }
@@ -276,11 +276,14 @@ impl Resource {
     }
 }
 
-/// Whether what was meant for a resource may be an address with a password in it. Whoever knows a tenant's own app by
-/// `NAME@TENANT` writes no colon before that.
-fn is_address_with_a_password(text: &str) -> bool {
-    text.split_once('@')
-        .is_some_and(|(before, _)| before.contains(':'))
+/// Whether what was meant for a resource may be an address or a connection string with a secret in it: a password, a key
+/// or a signature. No resource has these characters. Some know a tenant's own app by `NAME@TENANT`.
+#[must_use]
+pub fn may_hold_a_secret(text: &str) -> bool {
+    let before_at = text.split_once('@').map(|(before, _)| before);
+    text.contains(['?', '#', ';', '\u{ff20}'])
+        || text.contains("%40")
+        || before_at.is_some_and(|before| before.contains([':', '/']))
 }
 
 /// Of a well-known resource with one of its permissions behind it, such as `User.Read`, the resource.
@@ -370,10 +373,26 @@ mod tests {
             ),
             (
                 "https://svc:canary/1@acct.blob.core.windows.net",
-                "leave both out",
+                "it is not repeated here",
             ),
-            ("svc:canary@acct.blob.core.windows.net", "leave both out"),
-            (" https://svc:canary@acct/.default", "leave both out"),
+            (
+                "svc:canary@acct.blob.core.windows.net",
+                "it is not repeated here",
+            ),
+            (
+                "https://acct.blob.core.windows.net/c?sig=canary",
+                "it is not repeated here",
+            ),
+            (
+                "AccountName=acct;AccountKey=canary==",
+                "it is not repeated here",
+            ),
+            ("http://svc%3Acanary%40acct", "it is not repeated here"),
+            ("svc/canary@acct", "it is not repeated here"),
+            (
+                " https://svc:canary@acct/.default",
+                "it is not repeated here",
+            ),
         ] {
             let error = Resource::parse(text).unwrap_err();
             assert!(!error.to_string().contains("canary"), "{error}");

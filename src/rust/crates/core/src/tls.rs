@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
@@ -18,16 +19,24 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible,
     RootCertStore, SignatureScheme,
 };
-use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader};
-use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::certificate::{Certificate, Version};
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
+use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
 use crate::error::{Error, Kind};
 use crate::file::{read_beginning, reason};
 
 /// The most that is read of a bundle, in bytes. The system's own have about 200 KiB.
 const LARGEST_BUNDLE: u64 = 16 << 20;
+/// The largest file of a directory that is looked at, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+/// How many files of a directory are looked at.
+const MOST_FILES: usize = 10_000;
+/// How many faults are told one by one.
+const TOLD_FAULTS: usize = 3;
 
 /// The certificates that a variable names in the place of the system's.
 #[derive(Debug)]
@@ -35,9 +44,10 @@ pub struct Bundle {
     variable: &'static str,
     path: PathBuf,
     certificates: Vec<CertificateDer<'static>>,
+    /// Those of authorities: what they have signed is trusted too.
     roots: RootCertStore,
-    /// What in it cannot be read.
-    pub faults: Vec<String>,
+    /// What in it is of no use, and why.
+    faults: Vec<String>,
 }
 
 impl Bundle {
@@ -62,9 +72,15 @@ impl Bundle {
         let metadata = std::fs::metadata(path).map_err(|error| bad(reason(&error)))?;
         if metadata.is_dir() {
             let entries = std::fs::read_dir(path).map_err(|error| bad(reason(&error)))?;
+            let mut left = LARGEST_BUNDLE;
             // Other things lie beside certificates.
-            for file in entries.flatten().map(|entry| entry.path()) {
-                if let Ok(text) = read_beginning(&file, LARGEST_BUNDLE) {
+            for file in entries.flatten().take(MOST_FILES).map(|entry| entry.path()) {
+                let size = std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
+                if size > LARGEST_FILE.min(left) {
+                    continue;
+                }
+                left -= size;
+                if let Ok(text) = read_beginning(&file, LARGEST_FILE) {
                     bundle.add(&text, &file);
                 }
             }
@@ -75,8 +91,7 @@ impl Bundle {
         if bundle.certificates.is_empty() {
             return Err(bad(match bundle.faults.len() {
                 0 => "there is no certificate in it".into(),
-                1 => "the one certificate in it cannot be read".into(),
-                count => format!("none of the {count} certificates in it can be read"),
+                _ => bundle.faults().join(", and "),
             }));
         }
         Ok(bundle)
@@ -87,20 +102,40 @@ impl Bundle {
         self.certificates.len()
     }
 
+    /// What in it is of no use, and why, in as many parts of sentences as anybody reads.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut told: Vec<String> = self.faults.iter().take(TOLD_FAULTS).cloned().collect();
+        if let Some(more) = self
+            .faults
+            .len()
+            .checked_sub(TOLD_FAULTS)
+            .filter(|more| *more > 0)
+        {
+            told.push(format!("{more} more are of no use either"));
+        }
+        told
+    }
+
     fn add(&mut self, text: &[u8], file: &Path) {
         for (number, certificate) in (1..).zip(certificates(text)) {
-            let added = certificate.and_then(|der| {
-                self.roots.add(der.clone()).ok()?;
-                Some(der)
-            });
-            match added {
-                Some(der) => self.certificates.push(der),
-                None => self.faults.push(format!(
-                    "certificate {number} in {} cannot be read",
-                    file.display()
-                )),
+            if let Err(fault) = certificate.and_then(|der| self.trust(der)) {
+                let shown = file.display();
+                self.faults
+                    .push(format!("certificate {number} in {shown} {fault}"));
             }
         }
+    }
+
+    /// A server's own certificate is trusted for itself alone: nothing that its key has signed is.
+    fn trust(&mut self, certificate: CertificateDer<'static>) -> Result<(), &'static str> {
+        let mut readable = RootCertStore::empty();
+        readable.add(certificate.clone()).map_err(|_| UNREADABLE)?;
+        if Certificate::from_der(&certificate).is_ok_and(|read| is_authority(&read)) {
+            self.roots.extend(readable.roots);
+        }
+        self.certificates.push(certificate);
+        Ok(())
     }
 
     /// The certificate with these very bytes, if the bundle has it.
@@ -109,16 +144,62 @@ impl Bundle {
     }
 }
 
-/// The certificates in a text of PEM form, `None` for what cannot be decoded. OpenSSL's "trusted" ones have something
-/// behind the certificate itself, and editors put a byte order mark before the text.
-fn certificates(text: &[u8]) -> Vec<Option<CertificateDer<'static>>> {
+/// What is wrong with a certificate that cannot be decoded.
+const UNREADABLE: &str = "cannot be read";
+
+/// The certificates in a text of PEM form, or what is wrong with one. OpenSSL's "trusted" ones have something behind the
+/// certificate itself, and editors put a byte order mark before the text.
+fn certificates(text: &[u8]) -> Vec<Result<CertificateDer<'static>, &'static str>> {
     let mut text = decoded(text);
     for label in ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"] {
         text = text.replace(&format!("{label}-----"), "CERTIFICATE-----");
     }
     CertificateDer::pem_slice_iter(text.as_bytes())
-        .map(|certificate| first_element(certificate.ok()?.as_ref()))
+        .map(|certificate| trusted(certificate.map_err(|_| UNREADABLE)?.as_ref()))
         .collect()
+}
+
+/// The certificate at the beginning, if what OpenSSL has put behind it does not say that it is not for servers.
+fn trusted(der: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
+    let length = first_element(der).ok_or(UNREADABLE)?;
+    let (certificate, settings) = der.split_at_checked(length).ok_or(UNREADABLE)?;
+    if !settings.is_empty() && !are_for_servers(settings).ok_or(UNREADABLE)? {
+        return Err("is not trusted for servers");
+    }
+    Ok(CertificateDer::from(certificate.to_owned()))
+}
+
+/// Whether OpenSSL's settings trust a certificate for servers: `SEQUENCE { trusted SEQUENCE OF OID OPTIONAL, rejected [0]
+/// SEQUENCE OF OID OPTIONAL, ... }`.
+fn are_for_servers(settings: &[u8]) -> Option<bool> {
+    use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+    let names_servers = |list: &AnyRef<'_>| {
+        let uses = elements(list.value())?;
+        let uses = uses.iter().map(|part| part.decode_as::<ObjectIdentifier>());
+        Some(
+            uses.flatten()
+                .any(|found| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(&found)),
+        )
+    };
+    let [settings] = elements(settings)?.try_into().ok()?;
+    let parts = elements(settings.value())?;
+    let trusted = parts.iter().find(|part| part.tag() == Tag::Sequence);
+    let rejected = parts
+        .iter()
+        .find(|part| part.tag().is_context_specific() && part.tag().number() == TagNumber::N0);
+    let is_trusted = trusted.is_none_or(|list| names_servers(list) == Some(true));
+    let is_rejected = rejected.is_some_and(|list| names_servers(list) != Some(false));
+    Some(is_trusted && !is_rejected)
+}
+
+/// The elements of DER that stand behind each other.
+fn elements(der: &[u8]) -> Option<Vec<AnyRef<'_>>> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let mut found = Vec::new();
+    while !reader.is_finished() {
+        found.push(AnyRef::decode(&mut reader).ok()?);
+    }
+    Some(found)
 }
 
 /// A text in UTF-8 without its byte order mark, which tells one in UTF-16.
@@ -135,12 +216,12 @@ fn decoded(text: &[u8]) -> String {
     }
 }
 
-fn first_element(der: &[u8]) -> Option<CertificateDer<'static>> {
+/// The length of the first element of DER.
+fn first_element(der: &[u8]) -> Option<usize> {
     let mut reader = SliceReader::new(der).ok()?;
     let header = Header::decode(&mut reader).ok()?;
     let length = (reader.position() + header.length).ok()?;
-    let element = der.get(..usize::try_from(length).ok()?)?;
-    Some(CertificateDer::from(element.to_owned()))
+    usize::try_from(length).ok()
 }
 
 /// What is learnt of TLS for a client's connections, and kept to explain a failure with.
@@ -318,7 +399,7 @@ impl Tls {
             Some(bundle) if !bundle.faults.is_empty() => format!(
                 "{what}; of what {} names, {}",
                 bundle.variable,
-                bundle.faults.join(", and ")
+                bundle.faults().join(", and ")
             ),
             Some(bundle) => format!(
                 "{what}: {} names {}",
@@ -354,7 +435,8 @@ impl ResolvesClientCert for ClientCertificate {
 /// Trusts what the bundle's certificates have signed, and each of them itself: many name the server's own certificate,
 /// as `openssl req -x509` makes it.
 struct Verifier {
-    usual: Arc<WebPkiServerVerifier>,
+    /// `None` without an authority in the bundle.
+    usual: Option<Arc<WebPkiServerVerifier>>,
     bundle: Arc<Bundle>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -367,10 +449,14 @@ impl fmt::Debug for Verifier {
 
 impl Verifier {
     fn new(bundle: &Arc<Bundle>, provider: &Arc<CryptoProvider>) -> Result<Self, rustls::Error> {
-        let roots = Arc::new(bundle.roots.clone());
-        let usual = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let usual = if bundle.roots.is_empty() {
+            None
+        } else {
+            let roots = Arc::new(bundle.roots.clone());
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
+            Some(verifier.map_err(|error| rustls::Error::General(error.to_string()))?)
+        };
         Ok(Self {
             usual,
             bundle: Arc::clone(bundle),
@@ -394,14 +480,14 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let usual = self
-            .usual
-            .verify_server_cert(certificate, intermediates, server, ocsp, now);
+        let usual = match &self.usual {
+            Some(usual) => usual.verify_server_cert(certificate, intermediates, server, ocsp, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         match self.known(certificate) {
-            Some(known) if usual.is_err() => accept(&known, server, now)?,
-            _ => return usual,
+            Some(known) if usual.as_ref().is_err_and(is_forgiven) => accept(&known, server, now),
+            _ => usual,
         }
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -410,9 +496,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let usual = self
-            .usual
-            .verify_tls12_signature(message, certificate, signature);
+        let usual = verify_tls12_signature(message, certificate, signature, &self.algorithms);
         match self.known(certificate) {
             Some(known) if usual.is_err() => {
                 verify_signature(&self.algorithms, message, &known, signature)
@@ -427,9 +511,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let usual = self
-            .usual
-            .verify_tls13_signature(message, certificate, signature);
+        let usual = verify_tls13_signature(message, certificate, signature, &self.algorithms);
         match self.known(certificate) {
             Some(known) if usual.is_err() => {
                 let key = known.tbs_certificate.subject_public_key_info.to_der();
@@ -441,7 +523,7 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -449,12 +531,29 @@ fn bad_encoding() -> rustls::Error {
     CertificateError::BadEncoding.into()
 }
 
-/// Whether a certificate that is trusted by itself is for this server and this time.
+/// Whether a certificate that the bundle has may be judged by itself: it is its own authority, or of a form in which no
+/// authority signs any more.
+fn is_forgiven(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return false;
+    };
+    match bad {
+        CertificateError::UnknownIssuer => true,
+        CertificateError::NotValidForNameContext { presented, .. } => presented.is_empty(),
+        CertificateError::Other(other) => matches!(
+            other.0.downcast_ref::<webpki::Error>(),
+            Some(webpki::Error::CaUsedAsEndEntity | webpki::Error::UnsupportedCertVersion)
+        ),
+        _ => false,
+    }
+}
+
+/// Judges a certificate that is trusted by itself: whether it is for servers, for this one, and for this time.
 fn accept(
     certificate: &Certificate,
     server: &ServerName<'_>,
     now: UnixTime,
-) -> Result<(), rustls::Error> {
+) -> Result<ServerCertVerified, rustls::Error> {
     let validity = &certificate.tbs_certificate.validity;
     if now.as_secs() < validity.not_before.to_unix_duration().as_secs() {
         return Err(CertificateError::NotValidYet.into());
@@ -462,10 +561,46 @@ fn accept(
     if now.as_secs() > validity.not_after.to_unix_duration().as_secs() {
         return Err(CertificateError::Expired.into());
     }
+    if !is_for_servers(certificate) {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
     if names(certificate).iter().any(|name| name.fits(server)) {
-        return Ok(());
+        return Ok(ServerCertVerified::assertion());
     }
     Err(CertificateError::NotValidForName.into())
+}
+
+/// Whether a certificate may sign others: it says so, or it is of version 1, which cannot say it.
+fn is_authority(certificate: &Certificate) -> bool {
+    match extension::<BasicConstraints>(certificate) {
+        Some(constraints) => constraints.is_ok_and(|constraints| constraints.ca),
+        None => {
+            certificate.tbs_certificate.version == Version::V1
+                || extension::<KeyUsage>(certificate)
+                    .is_some_and(|usage| usage.is_ok_and(|usage| usage.key_cert_sign()))
+        }
+    }
+}
+
+fn is_for_servers(certificate: &Certificate) -> bool {
+    use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
+    extension::<ExtendedKeyUsage>(certificate).is_none_or(|usage| {
+        usage.is_ok_and(|usage| {
+            let is_meant = |found| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(found);
+            usage.0.iter().any(is_meant)
+        })
+    })
+}
+
+/// An extension, read, if the certificate has it.
+fn extension<'a, E: AssociatedOid + Decode<'a>>(
+    certificate: &'a Certificate,
+) -> Option<x509_cert::der::Result<E>> {
+    let extensions = certificate.tbs_certificate.extensions.iter().flatten();
+    let mut found = extensions.filter(|extension| extension.extn_id == E::OID);
+    found
+        .next()
+        .map(|extension| E::from_der(extension.extn_value.as_bytes()))
 }
 
 /// What a certificate is for.
@@ -503,14 +638,9 @@ impl Name {
 
 /// The names in subjectAltName; only without one, the common name.
 fn names(certificate: &Certificate) -> Vec<Name> {
-    use x509_cert::der::oid::db::{rfc4519::CN, rfc5280::ID_CE_SUBJECT_ALT_NAME};
+    use x509_cert::der::oid::db::rfc4519::CN;
     let fields = &certificate.tbs_certificate;
-    let extension = fields.extensions.iter().flatten();
-    let alternatives = extension
-        .filter(|extension| extension.extn_id == ID_CE_SUBJECT_ALT_NAME)
-        .map(|extension| SubjectAltName::from_der(extension.extn_value.as_bytes()))
-        .next();
-    match alternatives {
+    match extension::<SubjectAltName>(certificate) {
         Some(Ok(SubjectAltName(names))) => names.iter().filter_map(alternative).collect(),
         Some(Err(_)) => Vec::new(),
         None => {

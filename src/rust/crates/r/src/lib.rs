@@ -40,6 +40,14 @@ fn checked_resource(resource: &str) -> Robj {
     }
 }
 
+/// Whether a text that was meant for a resource must not be repeated.
+/// @param text One string.
+/// @noRd
+#[extendr]
+fn may_hold_a_secret(text: &str) -> bool {
+    resource::may_hold_a_secret(text)
+}
+
 /// Asks the session's server for a fresh token.
 /// @param resource One string.
 /// @param timeout Seconds for the whole call.
@@ -300,6 +308,7 @@ fn named(resource: &str) -> &str {
 extendr_module! {
     mod entrar;
     fn checked_resource;
+    fn may_hold_a_secret;
     fn delegated_token;
     fn ide_token;
     fn ide_failure;

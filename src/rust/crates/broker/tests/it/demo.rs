@@ -313,20 +313,17 @@ async fn a_file_that_cannot_be_written_is_named() {
 
 #[tokio::test]
 async fn a_file_that_was_there_before_is_neither_overwritten_nor_removed() {
-    for name in ["session", "session.unfinished"] {
-        let mut demo = Demo::new(&[]);
-        let file = demo.runtime.path().join("session");
-        let there = demo.runtime.path().join(name);
-        std::fs::write(&there, "mine").unwrap();
-        demo.options = vec!["--environment".into(), file.to_str().unwrap().into()];
-        let output = demo.run(&[]).await;
-        assert_eq!(output.status.code(), Some(1));
-        let said = stderr(&output);
-        assert!(said.contains("there is such a file already"), "{said}");
-        assert_eq!(std::fs::read_to_string(&there).unwrap(), "mine");
-        std::fs::remove_file(&there).unwrap();
-        assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
-    }
+    let mut demo = Demo::new(&[]);
+    let file = demo.runtime.path().join("session");
+    std::fs::write(&file, "mine").unwrap();
+    demo.options = vec!["--environment".into(), file.to_str().unwrap().into()];
+    let output = demo.run(&[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("there is such a file already"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(demo.leftovers(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
