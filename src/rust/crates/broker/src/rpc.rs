@@ -22,6 +22,7 @@ use axum::http::header::{ALLOW, CACHE_CONTROL};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::env::Env;
 use entrar_core::resource::Resource;
 use entrar_core::rpc::{
@@ -33,7 +34,6 @@ use tokio::time::timeout;
 
 use crate::entra::{Granted, Refusal};
 use crate::exchange::Exchanges;
-use crate::session::{BadCookie, CookieKey};
 
 /// The largest request body, in bytes.
 const LARGEST_REQUEST: usize = 64 * 1024;

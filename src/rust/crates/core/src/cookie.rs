@@ -1,10 +1,18 @@
-//! The cookie that lets a session ask: `user|expiry|signature`, each part percent-encoded.
+//! The cookie that lets a session ask: read by the client that sends it, minted and verified by the server.
+//!
+//! It is `urlenc(user)|urlenc(date)|urlenc(base64(HMAC-SHA256))`; the HMAC is over the first two fields as they stand,
+//! with the bar between them, and the date is one of RFC 1123 in GMT. To a client only the date means anything.
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
+use hmac::digest::Key;
+use hmac::{Hmac, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use sha2::Sha256;
 
 /// A session's cookie. It is sent unchanged; only its expiry means anything to a client.
 #[derive(Clone, Debug)]
@@ -111,6 +119,95 @@ fn expiry(value: &str) -> Option<i64> {
     Some(date.timestamp())
 }
 
+/// What stands in a field as it is: the unreserved characters of RFC 3986.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The key that signs cookies. It lives as long as the broker's process: a cookie of an earlier one is refused.
+#[derive(Debug)]
+pub struct CookieKey(SecretBox<[u8; 32]>);
+
+/// Why a cookie is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCookie {
+    /// Not exactly one cookie header with a text in it.
+    #[error("the request carries no cookie")]
+    Missing,
+    /// Not signed with this broker's key, or not a cookie at all: the two are not told apart.
+    #[error("the cookie is not one of this server's")]
+    Forged,
+    /// Its date has passed.
+    #[error("the cookie has expired")]
+    Expired,
+}
+
+impl CookieKey {
+    /// A new random key.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut key = Box::new([0; 32]);
+        getrandom::fill(key.as_mut_slice())?;
+        Ok(Self(SecretBox::new(key)))
+    }
+
+    /// A cookie for this user which expires at this time (Unix seconds).
+    #[must_use]
+    pub fn mint(&self, user: &str, expires_at: i64) -> SecretString {
+        let user = utf8_percent_encode(user, ENCODED);
+        // A time that no calendar holds becomes 1970: such a cookie has expired.
+        let date = DateTime::from_timestamp(expires_at, 0).unwrap_or_default();
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let signed = format!("{user}|{}", utf8_percent_encode(&date, ENCODED));
+        let signature = STANDARD.encode(self.mac(&signed).finalize().into_bytes());
+        format!("{signed}|{}", utf8_percent_encode(&signature, ENCODED)).into()
+    }
+
+    /// The user whom a cookie stands for, at `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// Why it is not accepted. The signature is compared in constant time, before anything else in it is looked at.
+    pub fn verify(&self, cookie: &str, now: f64) -> Result<String, BadCookie> {
+        let (signed, signature) = cookie.rsplit_once('|').ok_or(BadCookie::Forged)?;
+        let signature: Vec<u8> = percent_decode_str(signature).collect();
+        let signature = STANDARD.decode(signature).map_err(|_| BadCookie::Forged)?;
+        self.mac(signed)
+            .verify_slice(&signature)
+            .map_err(|_| BadCookie::Forged)?;
+        let (user, date) = signed.split_once('|').ok_or(BadCookie::Forged)?;
+        let expires_at = decode(date)
+            .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
+            .ok_or(BadCookie::Forged)?
+            .timestamp();
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "dates lie far below 2^52 seconds"
+        )]
+        if expires_at as f64 <= now {
+            return Err(BadCookie::Expired);
+        }
+        decode(user).ok_or(BadCookie::Forged)
+    }
+
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        // A key shorter than the hash's block counts as filled up with zeros (RFC 2104).
+        let mut block = Key::<Hmac<Sha256>>::default();
+        for (byte, key) in block.iter_mut().zip(self.0.expose_secret()) {
+            *byte = *key;
+        }
+        <Hmac<Sha256> as Mac>::new(&block).chain_update(signed)
+    }
+}
+
+fn decode(field: &str) -> Option<String> {
+    let text = percent_decode_str(field).decode_utf8().ok()?;
+    Some(text.into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +284,124 @@ mod tests {
             let encoded = utf8_percent_encode(&date, NON_ALPHANUMERIC);
             prop_assert_eq!(parse(&format!("u|{encoded}|s")).unwrap().expires_at(), Some(seconds));
         }
+    }
+}
+
+#[cfg(test)]
+mod minted_tests {
+    use super::*;
+
+    /// 2026-11-23 00:00:00Z.
+    const NOW: f64 = 1_795_392_000.0;
+    const LATER: i64 = 1_795_392_060;
+
+    fn key() -> CookieKey {
+        CookieKey(SecretBox::new(Box::new([7; 32])))
+    }
+
+    fn cookie(user: &str) -> String {
+        key().mint(user, LATER).expose_secret().to_owned()
+    }
+
+    #[test]
+    fn a_minted_cookie_looks_like_workbenchs_and_its_signature_is_hmac_sha256() {
+        // The signature was computed with Python's hmac module.
+        assert_eq!(
+            cookie("alice"),
+            "alice|Mon%2C%2023%20Nov%202026%2000%3A01%3A00%20GMT|41w4O%2FGBB8J23220Yw%2BWfp5p1xmPWpCR2Zd0UhJXU0I%3D"
+        );
+    }
+
+    #[test]
+    fn a_minted_cookie_gives_its_user_back() {
+        for user in [
+            "alice",
+            "ada@example.com",
+            "DOMAIN\\user",
+            "a|b c%41",
+            "Ünïcode",
+            "",
+        ] {
+            assert_eq!(key().verify(&cookie(user), NOW).as_deref(), Ok(user));
+        }
+    }
+
+    #[test]
+    fn the_client_reads_the_expiry() {
+        let cookie = Cookie::parse(&cookie("alice"), Source::Variable("X")).unwrap();
+        assert_eq!(cookie.expires_at(), Some(LATER));
+    }
+
+    #[test]
+    fn a_cookie_expires_at_its_date() {
+        let cookie = cookie("alice");
+        assert!(key().verify(&cookie, 1_795_392_059.9).is_ok());
+        assert_eq!(
+            key().verify(&cookie, 1_795_392_060.0),
+            Err(BadCookie::Expired)
+        );
+    }
+
+    #[test]
+    fn a_cookie_with_another_user_or_date_is_forged() {
+        let cookie = cookie("alice");
+        for tampered in [
+            cookie.replace("alice", "bob"),
+            cookie.replace("2026", "2036"),
+        ] {
+            assert_eq!(key().verify(&tampered, NOW), Err(BadCookie::Forged));
+        }
+    }
+
+    #[test]
+    fn a_cookie_of_another_key_is_forged() {
+        let other = CookieKey::generate().unwrap();
+        assert_eq!(other.verify(&cookie("alice"), NOW), Err(BadCookie::Forged));
+    }
+
+    #[test]
+    fn anything_but_three_fields_is_forged() {
+        let cookie = cookie("alice");
+        let (signed, signature) = cookie.rsplit_once('|').unwrap();
+        for text in [
+            "",
+            "|",
+            "||",
+            "alice",
+            signed,
+            signature,
+            &format!("{cookie}|"),
+            &format!("{cookie}|{signature}"),
+            &format!("x|{cookie}"),
+            &format!("{signed}|%"),
+            &format!("{signed}|"),
+        ] {
+            assert_eq!(key().verify(text, NOW), Err(BadCookie::Forged), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_signed_text_that_is_no_cookie_is_forged() {
+        for signed in [
+            "alice",
+            "alice|soon",
+            "%ff|Mon%2C%2023%20Nov%202026%2000%3A01%3A00%20GMT",
+        ] {
+            let signature = STANDARD.encode(key().mac(signed).finalize().into_bytes());
+            let cookie = format!("{signed}|{}", utf8_percent_encode(&signature, ENCODED));
+            assert_eq!(
+                key().verify(&cookie, NOW),
+                Err(BadCookie::Forged),
+                "{signed}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        assert_eq!(
+            format!("{:?}", key()),
+            "CookieKey(SecretBox<[u8; 32]>([REDACTED]))"
+        );
     }
 }

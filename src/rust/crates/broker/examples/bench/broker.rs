@@ -6,7 +6,7 @@ use axum::serve::ListenerExt;
 use entrar_broker::entra::{DEADLINE, Entra, Registration};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
-use entrar_broker::session::CookieKey;
+use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;

@@ -8,8 +8,6 @@
     clippy::panic
 )]
 
-#[cfg(unix)]
-mod demo;
 mod exchange;
 mod faults;
 mod rpc;
@@ -27,7 +25,7 @@ use entra_emulator::{Emulator, Options, Person, Tenant};
 use entrar_broker::entra::{Entra, Registration};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
-use entrar_broker::session::CookieKey;
+use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
 use entrar_core::rpc::COOKIE_HEADER;
 use secrecy::{ExposeSecret, SecretString};

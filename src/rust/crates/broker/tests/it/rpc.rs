@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use entra_emulator::Options;
-use entrar_broker::session::CookieKey;
+use entrar_core::cookie::CookieKey;
 use entrar_core::rpc::COOKIE_HEADER;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};

@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
+use entrar_broker::entra::{DEADLINE, Entra, Registration};
+use entrar_broker::exchange::Exchanges;
+use entrar_broker::listen::Server;
+use entrar_broker::rpc::{Broker, app};
+use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
 use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,20 +21,12 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
-use crate::command::{Signals, exit_code};
-use crate::entra::{DEADLINE, Entra, Registration};
-use crate::exchange::Exchanges;
-use crate::rpc::{Broker, app};
-use crate::session::CookieKey;
+use crate::child::{Signals, exit_code};
 use crate::variables::{Variables, write_private};
 
 /// How long the session lasts, in seconds: 24 hours.
 const SESSION_LIFETIME: i64 = 24 * 60 * 60;
-/// How long the last replies may take to go out once their exchanges are over.
-const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// Variables that list the hosts no proxy stands before.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// Variable that lists the directories with R's packages.
@@ -144,11 +139,11 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     let directory = runtime_directory(&env, &cookie)?;
     let mut server = Server::start(
         listener,
-        Broker {
+        app(Arc::new(Broker {
             env: env.clone(),
             cookie_key,
             exchanges: exchanges.clone(),
-        },
+        })),
     );
 
     let mut variables = Variables::default();
@@ -342,37 +337,6 @@ fn no_proxy(env: &Env) -> String {
     match NO_PROXY.iter().find_map(|name| env.var(name)) {
         Some(hosts) => format!("{hosts},{loopback}"),
         None => loopback.to_owned(),
-    }
-}
-
-/// The broker on its socket.
-struct Server {
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<io::Result<()>>,
-}
-
-impl Server {
-    fn start(listener: TcpListener, broker: Broker) -> Self {
-        let listener = listener.tap_io(|stream| {
-            // Replies are small and whole: waiting to fill a packet would only delay them.
-            let _ = stream.set_nodelay(true);
-        });
-        let (stop, stopped) = oneshot::channel();
-        let server = axum::serve(listener, app(Arc::new(broker)))
-            .with_graceful_shutdown(async move { stopped.await.unwrap_or_default() });
-        let task = tokio::spawn(server.into_future());
-        let stop = Some(stop);
-        Self { stop, task }
-    }
-
-    /// Takes no more connections, and no more requests on those there are.
-    fn refuse(&mut self) {
-        self.stop = None;
-    }
-
-    /// Lets the last replies out; a connection that says nothing holds nothing up.
-    async fn stop(self) {
-        let _ = timeout(LAST_REPLIES, self.task).await;
     }
 }
 

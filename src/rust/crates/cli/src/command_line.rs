@@ -90,8 +90,7 @@ Examples:
 ENTRAR_LOG says how much is logged to stderr: off, error, warn (the default), info (a line an exchange), debug, trace.";
 
 /// Runs the command that this process was started as; the result is its exit code.
-#[must_use]
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
