@@ -20,9 +20,10 @@
 #' @section After an upgrade of R:
 #' Your own library's path holds R's version, so what lies there may be gone after an upgrade. git is therefore told the
 #' path of a link, `~/.local/share/entrar/bin/git-credential-pwb` (`XDG_DATA_HOME` is heeded), which `use_azure_git()`
-#' makes. If what it leads to is gone, the next `library(entrar)` makes it lead to the helper of that library. `remove =
-#' TRUE` deletes the link too, unless another configuration that git reads here names it. On Windows, where links
-#' need a privilege, git is told the helper's own path: after an upgrade call `use_azure_git()` again.
+#' makes. If what it leads to is gone, [azure_git_sitrep()] says so, and calling `use_azure_git()` again makes it lead to
+#' the helper of the library that it is called from. Loading entrar changes no file. `remove = TRUE` deletes the link
+#' too, unless another configuration that git reads here names it. On Windows, where links need a privilege, git is
+#' told the helper's own path: after an upgrade call `use_azure_git()` there too.
 #'
 #' @param scope Whose configuration: `"user"` is your own (`git config --global`), `"project"` that of the
 #'   repository in the working directory.
@@ -136,15 +137,6 @@ remove_link <- function() {
     unlink(link_path())
     above <- dirname(link_path())
     suppressWarnings(file.remove(c(above, dirname(above))))
-  }
-}
-
-# After an upgrade of R the link leads nowhere until entrar is loaded. One that leads to another library's helper is
-# left to `use_azure_git()`.
-repair_link <- function() {
-  target <- link_target()
-  if (nzchar(target) && !file.exists(target)) {
-    try(make_link(), silent = TRUE)
   }
 }
 
@@ -472,9 +464,11 @@ git_settings <- function(section, name) {
   )
 }
 
-# Without what people write into a helper's command line: passwords among others.
+# Without what people write into a helper's command line: passwords among others. A shell reads it, so a word ends
+# where a shell's word can end.
 helper_name <- function(value) {
-  name <- sub(" .*$", "", value)
+  name <- sub("[[:space:];&|<>()$\"'=`].*$", "", value)
+  name[!grepl("^[A-Za-z0-9._-]+$", basename(name))] <- "a helper"
   name[startsWith(value, "!")] <- "a shell command"
   name
 }
@@ -526,7 +520,8 @@ challenge_of <- function(organization) {
   no_header <- sprintf("http.%s.extraHeader=", address)
   done <- run_git(
     c("-c", "credential.helper=", "-c", no_header, "ls-remote", address),
-    c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1")
+    # The trace stands in a file for a moment: without cookies and passwords, whatever the session's variables say.
+    c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1", "GIT_TRACE_REDACT=1")
   )
   lines <- done$errors
   header <- "^.*<= Recv header: *www-authenticate: *"

@@ -25,10 +25,8 @@
 
 # extendr makes its table of R's objects together with the first of them. If R ran out of memory in the middle of that,
 # each later call would wait for ever: so it is made now, and only if there is more memory than it takes.
-# The git helper may have moved together with the package.
 .onLoad <- function(libname, pkgname) {
   vector("list", 2e5)
   failure_kinds()
   prepare_interrupts()
-  repair_link()
 }

@@ -76,7 +76,7 @@ class Cases:
             # git-lfs runs the git that it finds.
             "PATH": f"{os.path.dirname(self.git)}:{os.environ['PATH']}",
         }
-        # A session of one's own: no token of another case is kept for it.
+        # A runtime directory of one's own, where nothing of another case is remembered.
         session = os.path.join(self.home, "session")
         os.mkdir(session)
         shutil.copy(os.path.join(os.environ["PWB_SESSION_RUNTIME_DIR"], "rpc_cookie"), session)

@@ -147,16 +147,19 @@ test_that("git is told a link, which survives the library that it leads to", {
   report <- azure_git_sitrep()
   expect_false(report$configured)
   expect_identical(report$gone, link)
+  # To load the package writes nothing.
   .onLoad()
+  expect_identical(Sys.readlink(link), "/gone/R/4.1/entrar/bin/git-credential-pwb")
+  expect_true(set_up_git())
   expect_identical(Sys.readlink(link), git_credential_path())
   expect_true(azure_git_sitrep()$configured)
+  expect_identical(azure_git_sitrep()$gone, character())
 
   # Another library's helper that is there is left alone, until one asks for this one.
   other <- file.path(home, "git-credential-pwb")
   file.copy(git_credential_path(), other)
   unlink(link)
   file.symlink(other, link)
-  .onLoad()
   expect_identical(Sys.readlink(link), other)
   expect_true(azure_git_sitrep()$configured)
   expect_true(set_up_git())
@@ -174,9 +177,6 @@ test_that("the link goes when no configuration names it any more", {
   expect_true(file.exists(link_path()))
   set_up_git("project", remove = TRUE)
   expect_identical(list.files(file.path(home, ".local", "share")), character())
-  # Without one, loading makes none.
-  .onLoad()
-  expect_false(dir.exists(dirname(link_path())))
 })
 
 test_that("a helper that is gone is called so, with what to do", {
@@ -490,6 +490,54 @@ test_that("the organisation's tenant is compared with the token's", {
   none <- report_for("WWW-Authenticate: Basic realm=\"x\"")
   expect_identical(none$tenant_matches, NA)
   expect_false(any(grepl(canary, c(format(same), format(other), capture.output(str(same))))))
+})
+
+test_that("the trace of the request without a token is redacted, whatever the session says", {
+  skip_on_os("windows")
+  local_git()
+  local_challenge("WWW-Authenticate: redact='\"$GIT_TRACE_REDACT\"'")
+  for (value in c(NA, "0")) {
+    withr::local_envvar(GIT_TRACE_REDACT = value)
+    expect_identical(challenge_of("contoso"), "redact=1")
+  }
+})
+
+test_that("of a helper's command line only a plain name or path is shown", {
+  expect_identical(
+    helper_name(c(
+      "store",
+      "/usr/bin/helper",
+      "/home/j\u00fcrgen/.local/bin/git-credential-x_1.2",
+      "store --file=CANARY",
+      "store\t--CANARY",
+      "/usr/bin/helper\t--token=CANARY",
+      "/usr/bin/helper;TOKEN=CANARY",
+      "/usr/bin/helper&CANARY",
+      "/usr/bin/helper|CANARY",
+      "/usr/bin/helper<CANARY",
+      "/usr/bin/helper>CANARY",
+      "/usr/bin/helper$(CANARY)",
+      "/usr/bin/helper`CANARY`"
+    )),
+    c(
+      "store",
+      "/usr/bin/helper",
+      "/home/j\u00fcrgen/.local/bin/git-credential-x_1.2",
+      rep("store", 2),
+      rep("/usr/bin/helper", 8)
+    )
+  )
+  unclear <- c(
+    "\"/usr/bin/helper\" CANARY",
+    "'/usr/bin/helper' CANARY",
+    "/CANARY\\ CANARY/helper",
+    "/usr/bin/CANARY#x",
+    "CANARY@x",
+    "/usr/bin/=CANARY"
+  )
+  expect_identical(helper_name(unclear[1:5]), rep("a helper", 5))
+  expect_no_match(helper_name(unclear), canary)
+  expect_identical(helper_name("!TOKEN=CANARY x"), "a shell command")
 })
 
 test_that("nothing of another helper's command line is shown, and no URL is too strange", {

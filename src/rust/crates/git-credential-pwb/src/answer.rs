@@ -84,9 +84,11 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
     }
 }
 
-/// `erase`: whatever was kept is not served again.
+/// `erase`: whatever was kept is not served again. Without a cookie nothing that is kept can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
-    match Slot::of(env, RESOURCE).clear() {
+    let slot = Session::discover(env).and_then(|session| Slot::of(&session, env, RESOURCE));
+    let Ok(slot) = slot else { return };
+    match slot.clear() {
         Ok(true) => trace.fact(stderr, &Fact::Dropped),
         Ok(false) => {}
         Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),
@@ -134,7 +136,7 @@ fn password(
         warn_in_clear(env, stderr);
     }
     trace.fact(stderr, &Fact::Resource(RESOURCE));
-    let slot = Slot::of(env, RESOURCE);
+    let slot = Slot::of(&session, env, RESOURCE)?;
     // Held until this function ends.
     let mut _turn = None;
     let mut left = limit;
@@ -146,7 +148,7 @@ fn password(
     };
     if matches!(kept, Ok(None)) && !request.second_chance {
         let started = Instant::now();
-        _turn = Turn::wait(runtime_directory(env), slot.digest(), limit / 2);
+        _turn = Turn::wait(runtime_directory(env), limit / 2);
         left = limit.saturating_sub(in_hundredths(started.elapsed()));
         kept = slot.read(env.now());
     }
@@ -163,7 +165,9 @@ fn password(
         }
     };
     let password = exchange(&session, env, left, trace, stderr)?;
-    if keeps {
+    // The exchange reads the cookie anew: if it is another one by now, the token may be its.
+    let is_same = Slot::of(&session, env, RESOURCE).is_ok_and(|now| now.same_as(&slot));
+    if keeps && is_same {
         match slot.keep(&password, env.now()) {
             Ok(seconds) => trace.fact(stderr, &Fact::Kept(seconds)),
             Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),

@@ -9,12 +9,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
 
+use entrar_core::file::read_beginning;
+
 use crate::place::Place;
+use crate::runtime_directory::open;
 
 /// So many refusals ...
 const TOO_MANY: usize = 2;
 /// ... within so many seconds end the asking, for as long.
 const WINDOW: f64 = 60.0;
+/// The most that is read, in bytes: more than a minute's refusals.
+const LARGEST: u64 = 64 << 10;
 
 /// The memory of one place.
 pub(crate) struct Erasures(Option<PathBuf>);
@@ -36,9 +41,7 @@ impl Erasures {
         // Several helpers may append at once; old times are forgotten.
         options.create(true).append(goes_on).write(true);
         options.truncate(!goes_on);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        if let Ok(mut file) = options.open(path) {
+        if let Ok(mut file) = open(path, options) {
             let _ = file.write_all(format!("{now:.3}\n").as_bytes());
         }
     }
@@ -56,11 +59,12 @@ impl Erasures {
     }
 
     fn recent(&self, now: f64) -> usize {
-        let text = self
+        let bytes = self
             .0
             .as_ref()
-            .and_then(|path| std::fs::read_to_string(path).ok());
-        text.unwrap_or_default()
+            .and_then(|path| read_beginning(path, LARGEST).ok())
+            .unwrap_or_default();
+        String::from_utf8_lossy(&bytes)
             .lines()
             .filter_map(|line| line.parse::<f64>().ok())
             .filter(|time| (0.0..WINDOW).contains(&(now - time)))

@@ -3,14 +3,20 @@
 //! git starts the helper anew for every repository, so a clone with a dozen submodules would be a dozen exchanges,
 //! which Entra ID takes for a loop. The kernel forgets a kept token by itself, five minutes before the token
 //! expires, and never writes it to disk. Where there is no keyring, each request is an exchange.
+//!
+//! Containers of one user may share that user's keyring, and each may be another person's. So the token is sealed,
+//! and only who holds the session's cookie finds and opens it, which is who would be given one by the server too.
 
 use std::fmt;
 
+use entrar_client::session::Session;
 use entrar_core::env::Env;
-use entrar_core::variables::{ADDRESS, COOKIE, RUNTIME_DIRECTORY};
+use entrar_core::error::{Error, Kind};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac::{self, HMAC_SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 /// With less time left, in seconds, a token is neither kept nor taken.
 const LEAST: f64 = 300.0;
@@ -56,6 +62,11 @@ impl Password {
     }
 }
 
+/// Cannot happen: a key for the seal is as long as what is derived.
+fn unsealable() -> Error {
+    Error::new(Kind::BadCookie, "no key can be made of the cookie")
+}
+
 /// Why the kernel keeps nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(String);
@@ -68,54 +79,57 @@ impl fmt::Display for Refusal {
 
 /// The place of one session's token for one resource.
 pub(crate) struct Slot {
-    /// In hexadecimal digits.
-    digest: String,
+    /// In hexadecimal digits: a key's name is no secret.
+    name: String,
+    seal: LessSafeKey,
 }
 
 impl Slot {
-    /// What makes a session is what makes one for `azure_token()`: its address, runtime directory and cookie
-    /// variable. A digest of them names it, since a key's name is no secret.
-    pub(crate) fn of(env: &Env, resource: &str) -> Self {
-        let mut digest = Sha256::new();
-        let variables = [ADDRESS, RUNTIME_DIRECTORY, COOKIE].map(|name| env.var(name));
-        for part in variables
-            .iter()
-            .map(Option::as_deref)
-            .chain([Some(resource)])
-        {
-            // With its length, so that no two lists of parts are one text.
-            digest.update(
-                part.map_or(u64::MAX, |part| part.len() as u64)
-                    .to_le_bytes(),
-            );
-            digest.update(part.unwrap_or_default());
-        }
-        let digest = digest.finalize();
-        Self {
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        }
+    /// A session's place is made of the cookie itself: the file or variable that it stands in may by now hold another
+    /// person's. The cookie that is sent if the server refuses the first is part of it too, since the token may be its.
+    pub(crate) fn of(session: &Session, env: &Env, resource: &str) -> Result<Self, Error> {
+        let first = session.cookie(env, None)?;
+        let second = session.cookie(env, Some(&first))?;
+        let [first, second] = [&first, &second].map(|cookie| cookie.value().expose_secret());
+        // A line holds no end of a line, so no two lists of lines are one text.
+        let cookies = Zeroizing::new([first, second].join("\n"));
+        let key = hmac::Key::new(HMAC_SHA256, cookies.as_bytes());
+        let derived = |label: &str| {
+            let text = format!("{label}\n{}\n{resource}", session.address());
+            hmac::sign(&key, text.as_bytes())
+        };
+        let seal = UnboundKey::new(&CHACHA20_POLY1305, derived("seal").as_ref());
+        let name = derived("name");
+        Ok(Self {
+            name: name
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            seal: LessSafeKey::new(seal.map_err(|_| unsealable())?),
+        })
     }
 
-    /// Tells sessions apart, and nothing about them.
-    pub(crate) fn digest(&self) -> &str {
-        &self.digest
+    /// Whether both are one session's.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 
     fn description(&self) -> String {
-        format!("git-credential-pwb:{}", self.digest)
+        format!("git-credential-pwb:{}", self.name)
     }
 
-    /// The token that is kept here, if any.
+    /// The token that is kept here, if any. What cannot be opened is none.
     pub(crate) fn read(&self, now: f64) -> Result<Option<Password>, Refusal> {
-        let payload = kernel::read(&self.description())?;
-        let password = payload.and_then(|payload| Password::from_payload(&payload));
+        let sealed = kernel::read(&self.description())?;
+        let password = sealed.and_then(|sealed| self.open(&sealed));
         Ok(password.filter(|password| password.keeps(now).is_some()))
     }
 
     /// Keeps a token instead of what was here; the result is for how many seconds. One that soon expires is not kept.
     pub(crate) fn keep(&self, password: &Password, now: f64) -> Result<Option<u32>, Refusal> {
         if let Some(seconds) = password.keeps(now) {
-            kernel::keep(&self.description(), &password.to_payload(), seconds)?;
+            kernel::keep(&self.description(), &self.seal(password)?, seconds)?;
             return Ok(Some(seconds));
         }
         Ok(None)
@@ -125,6 +139,28 @@ impl Slot {
     pub(crate) fn clear(&self) -> Result<bool, Refusal> {
         kernel::clear(&self.description())
     }
+
+    /// A random number that is used once, the sealed text, and its tag.
+    fn seal(&self, password: &Password) -> Result<Vec<u8>, Refusal> {
+        let no_seal = |_| Refusal("no random number".to_owned());
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(no_seal)?;
+        let mut text = password.to_payload();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let tag = self
+            .seal
+            .seal_in_place_separate_tag(unique, Aad::empty(), &mut text)
+            .map_err(no_seal)?;
+        Ok([&nonce, text.as_slice(), tag.as_ref()].concat())
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Password> {
+        let (nonce, text) = sealed.split_first_chunk()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.seal.open_in_place(nonce, Aad::empty(), &mut text);
+        Password::from_payload(opened.ok()?)
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -132,7 +168,6 @@ mod kernel {
     use linux_keyutils::{
         Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission,
     };
-    use secrecy::zeroize::Zeroizing;
 
     use super::Refusal;
 
@@ -151,12 +186,12 @@ mod kernel {
         }
     }
 
-    pub(super) fn read(description: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+    pub(super) fn read(description: &str) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(key) = find(description)? else {
             return Ok(None);
         };
-        let mut payload = Zeroizing::new(vec![0; LONGEST]);
-        match key.read(&mut *payload).map_err(is_gone) {
+        let mut payload = vec![0; LONGEST];
+        match key.read(&mut payload).map_err(is_gone) {
             Ok(length) if length <= LONGEST => {
                 payload.truncate(length);
                 Ok(Some(payload))
@@ -217,15 +252,13 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
-    use secrecy::zeroize::Zeroizing;
-
     use super::Refusal;
 
     fn none<T>() -> Result<T, Refusal> {
         Err(Refusal("only Linux has one".to_owned()))
     }
 
-    pub(super) fn read(_: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+    pub(super) fn read(_: &str) -> Result<Option<Vec<u8>>, Refusal> {
         none()
     }
 
@@ -241,6 +274,7 @@ mod kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY};
 
     const NOW: f64 = 1_795_392_000.5;
 
@@ -251,8 +285,72 @@ mod tests {
         }
     }
 
-    fn digest(variables: &[(&str, &str)]) -> String {
-        Slot::of(&Env::fixed(variables, NOW), "resource").digest
+    fn slot_for(variables: &[(&str, &str)], resource: &str) -> Slot {
+        let env = Env::fixed(variables, NOW);
+        Slot::of(&Session::discover(&env).unwrap(), &env, resource).unwrap()
+    }
+
+    fn slot(cookie: &str) -> Slot {
+        slot_for(&[(ADDRESS, "http://a"), (COOKIE, cookie)], "resource")
+    }
+
+    #[test]
+    fn what_is_kept_is_sealed_for_the_cookie() {
+        let sealed = slot("canary").seal(&password(3_600)).unwrap();
+        let shown = String::from_utf8_lossy(&sealed);
+        for part in ["canary", "token", "1795395600"] {
+            assert!(!shown.contains(part), "{shown}");
+        }
+        let opened = slot("canary").open(&sealed).unwrap();
+        assert_eq!(opened.token.expose_secret(), "canary-token");
+        assert_eq!(opened.expires_at, Some(1_795_395_600));
+        assert_ne!(slot("canary").seal(&password(3_600)).unwrap(), sealed);
+
+        assert!(slot("other").open(&sealed).is_none());
+        let elsewhere = slot_for(&[(ADDRESS, "http://b"), (COOKIE, "canary")], "resource");
+        assert!(elsewhere.open(&sealed).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_no_token() {
+        let sealed = slot("canary").seal(&password(3_600)).unwrap();
+        for end in [0, 1, NONCE_LEN, NONCE_LEN + 1, sealed.len() - 1] {
+            assert!(slot("canary").open(&sealed[..end]).is_none(), "{end}");
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(slot("canary").open(&changed).is_none(), "{at}");
+        }
+        let in_clear = password(3_600).to_payload();
+        assert!(slot("canary").open(&in_clear).is_none());
+    }
+
+    /// Where the kernel keeps keys.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_has_the_sealed_token_alone_and_what_else_is_in_its_place_is_none() {
+        let name = format!("canary-{}", std::process::id());
+        let (slot, other) = (slot(&name), slot(&format!("{name}-other")));
+        let Ok(kept) = slot.keep(&password(3_600), NOW) else {
+            return;
+        };
+        assert_eq!(kept, Some(3_299));
+        let payload = kernel::read(&slot.description()).unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&payload).contains("canary"));
+        assert!(slot.read(NOW).unwrap().is_some());
+        assert!(other.read(NOW).unwrap().is_none());
+        let in_clear = password(3_600).to_payload();
+        for foreign in [
+            other.seal(&password(3_600)).unwrap(),
+            in_clear.to_vec(),
+            b"garbage".to_vec(),
+        ] {
+            kernel::keep(&slot.description(), &foreign, 60).unwrap();
+            assert!(slot.read(NOW).unwrap().is_none());
+        }
+        assert_eq!(slot.clear(), Ok(true));
+        assert_eq!(slot.clear(), Ok(false));
     }
 
     #[test]
@@ -287,30 +385,32 @@ mod tests {
     }
 
     #[test]
-    fn each_session_and_resource_has_its_own_place_which_shows_nothing() {
-        let session = [(ADDRESS, "http://a"), (COOKIE, "canary")];
-        let env = Env::fixed(&session, NOW);
+    fn each_server_cookie_and_resource_has_its_own_place_which_shows_nothing() {
+        let later = "u|Mon%2C%2023%20Nov%202026%2001%3A00%3A00%20GMT|canary";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        std::fs::write(directory.path().join(COOKIE_FILE), later).unwrap();
+        let server = (ADDRESS, "http://a");
         let mut places = std::collections::BTreeSet::new();
         for variables in [
-            &[][..],
-            &[(ADDRESS, "http://a")],
-            &session,
-            &[(ADDRESS, "http://a"), (COOKIE, "other")],
-            &[(ADDRESS, "http://a"), (RUNTIME_DIRECTORY, "canary")],
-            &[
-                (ADDRESS, "http://a"),
-                (RUNTIME_DIRECTORY, "/r"),
-                (COOKIE, "canary"),
-            ],
-            &[(ADDRESS, "http://acanary")],
+            &[server, (COOKIE, "canary")][..],
+            &[server, (COOKIE, "other")],
+            &[(ADDRESS, "http://acanary"), (COOKIE, "canary")],
+            &[server, (RUNTIME_DIRECTORY, path)],
+            // The variable's is sent if the file's is refused.
+            &[server, (RUNTIME_DIRECTORY, path), (COOKIE, "canary")],
+            &[server, (RUNTIME_DIRECTORY, path), (COOKIE, "other")],
         ] {
-            assert!(places.insert(digest(variables)), "{variables:?}");
+            assert!(places.insert(slot_for(variables, "resource").name));
         }
-        assert!(places.insert(Slot::of(&env, "another").digest));
-        assert_eq!(digest(&session), Slot::of(&env, "resource").digest);
-        for place in places {
+        assert!(places.insert(slot_for(&[server, (COOKIE, "canary")], "another").name));
+        for place in &places {
             assert_eq!(place.len(), 64);
             assert!(place.chars().all(|c| c.is_ascii_hexdigit()), "{place}");
         }
+        // Wherever the cookie stands.
+        let in_variable = slot_for(&[server, (COOKIE, later)], "resource");
+        assert!(places.contains(&in_variable.name));
+        assert!(in_variable.same_as(&slot(later)));
     }
 }

@@ -1,6 +1,7 @@
 //! Where to remember, for as long as a session lasts, what is no secret.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use entrar_core::env::Env;
@@ -22,6 +23,24 @@ pub(crate) fn runtime_directory(env: &Env) -> Option<PathBuf> {
     .find(|directory| make(directory) && is_private(directory))
 }
 
+/// Opens a file there to write to it. Nothing in its place makes us wait, as a pipe without a reader would, or leads
+/// elsewhere, as a link would: what is no regular file is an error.
+pub(crate) fn open(path: &Path, mut options: OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        options.mode(0o600).custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no file"))
+    }
+}
+
 /// The temporary directory is everybody's, so the name tells whose it is.
 fn in_temporary(env: &Env) -> PathBuf {
     let temporary = env.var("TMPDIR").map(PathBuf::from);
@@ -38,7 +57,7 @@ fn make(directory: &Path) -> bool {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(directory) {
         Ok(()) => true,
-        Err(error) => error.kind() == std::io::ErrorKind::AlreadyExists,
+        Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
     }
 }
 
@@ -114,5 +133,34 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), &path).unwrap();
         assert_eq!(found(&[("TMPDIR", base.path())]), None);
+    }
+    #[test]
+    fn only_a_regular_file_is_opened_and_a_pipe_makes_nobody_wait() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let is_opened = |name: &str| {
+            let mut options = OpenOptions::new();
+            options.create(true).append(true);
+            open(&at(name), options).is_ok()
+        };
+        assert!(is_opened("file"));
+        let mode = std::fs::metadata(at("file")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        symlink(at("file"), at("link")).unwrap();
+        assert!(!is_opened("pipe"));
+        // Also with somebody at its other end.
+        let ends = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(at("pipe"))
+            .unwrap();
+        assert!(!is_opened("pipe"));
+        drop(ends);
+        assert!(!is_opened("link"));
+        assert!(!is_opened("."));
     }
 }

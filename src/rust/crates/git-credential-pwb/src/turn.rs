@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(unix)]
+use crate::runtime_directory::open;
+
 /// A locked file; the kernel unlocks it when the process ends, however that may be.
 pub(crate) struct Turn(
     #[allow(dead_code, reason = "open for as long as the turn lasts")] std::fs::File,
@@ -10,10 +13,9 @@ pub(crate) struct Turn(
 
 impl Turn {
     /// Waits for the turn, at most so long; `None` if there is none to be had. Then two may ask at once, which does no
-    /// harm.
+    /// harm. Sessions that share a directory share its turn.
     #[cfg(unix)]
-    pub(crate) fn wait(directory: Option<PathBuf>, name: &str, limit: Duration) -> Option<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
+    pub(crate) fn wait(directory: Option<PathBuf>, limit: Duration) -> Option<Self> {
         use std::time::Instant;
 
         use rustix::fs::{FlockOperation, flock};
@@ -21,9 +23,8 @@ impl Turn {
 
         const PAUSE: Duration = Duration::from_millis(10);
         let mut options = std::fs::OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
-        let path = directory?.join(format!("turn-{name}"));
-        let file = options.open(path).ok()?;
+        options.create(true).append(true);
+        let file = open(&directory?.join("turn"), options).ok()?;
         let started = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -37,7 +38,7 @@ impl Turn {
     }
 
     #[cfg(not(unix))]
-    pub(crate) fn wait(_: Option<PathBuf>, _: &str, _: Duration) -> Option<Self> {
+    pub(crate) fn wait(_: Option<PathBuf>, _: Duration) -> Option<Self> {
         None
     }
 }
@@ -50,16 +51,16 @@ mod tests {
     #[test]
     fn one_has_the_turn_until_it_ends_and_waiting_ends_too() {
         let directory = tempfile::tempdir().unwrap();
-        let wait = |name| {
+        let wait = |directory: &tempfile::TempDir| {
             let directory = Some(directory.path().to_owned());
-            Turn::wait(directory, name, Duration::from_millis(30))
+            Turn::wait(directory, Duration::from_millis(30))
         };
-        let first = wait("a");
+        let first = wait(&directory);
         assert!(first.is_some());
-        assert!(wait("a").is_none());
-        assert!(wait("b").is_some());
+        assert!(wait(&directory).is_none());
+        assert!(wait(&tempfile::tempdir().unwrap()).is_some());
         drop(first);
-        assert!(wait("a").is_some());
-        assert!(Turn::wait(None, "a", Duration::ZERO).is_none());
+        assert!(wait(&directory).is_some());
+        assert!(Turn::wait(None, Duration::ZERO).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! `get`: answers, and the reasons why there is none.
 
+use std::cell::Cell;
+
 use crate::support::{
     Outcome, Server, Session, contents, exchanges, kernel_keeps_keys, now, outcome,
 };
@@ -374,6 +376,104 @@ fn another_session_gets_a_token_of_its_own() {
         assert!(get(session, CLONE).stdout.contains(TOKEN));
     }
     assert_eq!(server.requests().len(), 2);
+}
+
+fn cookie_of(name: &str) -> String {
+    format!("{name}|none|canary-cookie")
+}
+
+/// Whose token the helper answers with where the file holds the cookie of `name`.
+fn answered_with(session: &Session, name: &str) -> String {
+    std::fs::write(session.file("rpc_cookie"), cookie_of(name)).unwrap();
+    let answer = session.run(&["get"], CLONE).stdout;
+    let token = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("password=canary-of-"));
+    token.unwrap().to_owned()
+}
+
+/// No token of these people stays in the user's keyring.
+fn forget(session: &Session, names: &[&str]) {
+    for name in names {
+        std::fs::write(session.file("rpc_cookie"), cookie_of(name)).unwrap();
+        session.run(&["erase"], CLONE);
+    }
+}
+
+#[test]
+fn another_cookie_in_the_same_file_gets_a_token_of_its_own() {
+    let server = Server::granting_to_each(|_| false);
+    let session = Session::nowhere().with("RS_SERVER_ADDRESS", &server.address);
+    for name in ["ada", "grace", "grace", "ada"] {
+        assert_eq!(answered_with(&session, name), name);
+    }
+    let requests = if kernel_keeps_keys() { 2 } else { 4 };
+    assert_eq!(server.requests().len(), requests);
+    forget(&session, &["ada", "grace"]);
+}
+
+#[test]
+fn a_cookie_that_is_replaced_during_the_exchange_keeps_nothing_of_the_others() {
+    let session = Session::nowhere();
+    let (file, is_replaced) = (session.file("rpc_cookie"), Cell::new(false));
+    let server = Server::granting_to_each(move |name| {
+        let refused = name == "ada" && !is_replaced.replace(true);
+        if refused {
+            std::fs::write(&file, cookie_of("grace")).unwrap();
+        }
+        refused
+    });
+    let session = session.with("RS_SERVER_ADDRESS", &server.address);
+    assert_eq!(answered_with(&session, "ada"), "grace");
+    assert_eq!(answered_with(&session, "ada"), "ada");
+    assert_eq!(answered_with(&session, "grace"), "grace");
+    forget(&session, &["ada", "grace"]);
+}
+
+#[test]
+fn a_token_that_a_second_cookie_has_brought_is_not_the_firsts() {
+    let server = Server::granting_to_each(|name| name == "ada");
+    let date = "Thu%2C%2001%20Jan%202060%2000%3A00%3A00%20GMT";
+    let people = ["grace", "edith"];
+    let sessions = people.map(|name| {
+        let session = Session::nowhere()
+            .with("RS_SERVER_ADDRESS", &server.address)
+            .with("RS_SESSION_RPC_COOKIE", &format!("{name}|none|canary"));
+        // It is sent first.
+        std::fs::write(session.file("rpc_cookie"), format!("ada|{date}|canary")).unwrap();
+        session
+    });
+    for (name, session) in people.iter().zip(&sessions) {
+        let answer = session.run(&["get"], CLONE).stdout;
+        assert!(answer.contains(&format!("canary-of-{name}\n")), "{answer}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_file_makes_nobody_wait() {
+    let server = Server::granting(TOKEN);
+    let session = Session::at(&server.address);
+    session.run(&["erase"], CLONE);
+    get(&session, CLONE);
+    // In the place of every file that there is by now.
+    let files = contents(session.directory.path());
+    assert_eq!(files.len(), 2 - usize::from(!kernel_keeps_keys()));
+    for (path, _) in files {
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    }
+    let (done, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let erased = session.run(&["erase"], CLONE);
+        done.send((erased, get(&session, CLONE))).unwrap();
+    });
+    let (erased, answered) = end
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .expect("the helper waits for the pipe's other end");
+    assert_eq!(erased, outcome(0, "", ""));
+    assert!(answered.stdout.contains(TOKEN));
 }
 
 #[test]

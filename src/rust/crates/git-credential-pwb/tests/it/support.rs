@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use entrar_core::rpc::COOKIE_HEADER;
 use tempfile::TempDir;
 
 /// What a process was given and what came of it.
@@ -129,32 +130,39 @@ pub fn exchanges(requests: usize) -> usize {
     if kernel_keeps_keys() { 1 } else { requests }
 }
 
-/// A server that gives everybody the same reply, and remembers the requests' bodies.
+/// A server that remembers the requests' bodies.
 pub struct Server {
     pub address: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
+    /// Everybody gets the same reply.
     pub fn start(status: &str, body: String) -> Self {
+        let reply = reply(status, &body);
+        Self::replying(move |_| reply.clone())
+    }
+
+    /// The reply is made of the cookie that was sent.
+    fn replying(reply: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let remembered = Arc::clone(&requests);
-        let length = body.len();
-        let reply = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut reader = BufReader::new(stream.unwrap());
                 let mut length = 0;
+                let mut cookie = String::new();
                 loop {
                     let mut line = String::new();
                     reader.read_line(&mut line).unwrap();
-                    let line = line.to_ascii_lowercase();
-                    if let Some(value) = line.strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap();
+                    if let Some((name, value)) = line.split_once(':') {
+                        match name.to_ascii_lowercase().as_str() {
+                            "content-length" => length = value.trim().parse().unwrap(),
+                            COOKIE_HEADER => value.trim().clone_into(&mut cookie),
+                            _ => {}
+                        }
                     }
                     if line.trim().is_empty() {
                         break;
@@ -164,7 +172,7 @@ impl Server {
                 reader.read_exact(&mut body).unwrap();
                 let body = String::from_utf8(body).unwrap();
                 remembered.lock().unwrap().push(body);
-                let _ = reader.get_mut().write_all(reply.as_bytes());
+                let _ = reader.get_mut().write_all(reply(&cookie).as_bytes());
             }
         });
         Self { address, requests }
@@ -175,15 +183,35 @@ impl Server {
     }
 
     pub fn granting_for(token: &str, seconds: u32) -> Self {
-        let token = format!(
-            "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":{seconds}}}}}"
-        );
-        Self::start("200 OK", token)
+        Self::start("200 OK", granted(token, seconds))
+    }
+
+    /// A token for each person, which ends in the name that their cookie begins with; those that are refused get none.
+    pub fn granting_to_each(is_refused: impl Fn(&str) -> bool + Send + 'static) -> Self {
+        Self::replying(move |cookie| {
+            let name = cookie.split('|').next().unwrap();
+            if is_refused(name) {
+                reply("401 Unauthorized", "")
+            } else {
+                reply("200 OK", &granted(&format!("canary-of-{name}"), 3599))
+            }
+        })
     }
 
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+fn granted(token: &str, seconds: u32) -> String {
+    format!(
+        "{{\"result\":true,\"token\":{{\"access_token\":\"{token}\",\"token_type\":\"Bearer\",\"expires_in\":{seconds}}}}}"
+    )
+}
+
+fn reply(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 pub fn now() -> f64 {
