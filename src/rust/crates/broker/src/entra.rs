@@ -37,6 +37,9 @@ pub struct Registration {
     pub client_id: String,
     /// The app's secret; a public client has none and sends none.
     pub client_secret: Option<SecretString>,
+    /// Whether the provider revokes a refresh token once it has granted a new one. Entra ID does not, so that it may be
+    /// asked for several resources at once.
+    pub revokes_used_refresh_tokens: bool,
 }
 
 /// A client of one tenant's token endpoint.
@@ -138,13 +141,19 @@ impl Entra {
         })
     }
 
-    /// How long one exchange may take.
+    /// How long a caller waits for an exchange, its turn included.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// Exchanges a refresh token for an access token. Faults that pass are tried at most twice more.
+    /// Whether one exchange of a person has to end before the next one begins.
+    #[must_use]
+    pub fn revokes_used_refresh_tokens(&self) -> bool {
+        self.registration.revokes_used_refresh_tokens
+    }
+
+    /// Exchanges a refresh token for an access token, before the deadline. Faults that pass are tried at most twice more.
     ///
     /// # Errors
     /// Entra's error object, unchanged but for `retry_after` (whole seconds) where it throttles; or one of ours:
@@ -154,8 +163,8 @@ impl Entra {
         &self,
         refresh_token: &SecretString,
         resource: &Resource,
+        deadline: Instant,
     ) -> Result<Granted, Refusal> {
-        let deadline = Instant::now() + self.deadline;
         let judge = |failed: &Failed| (failed.outlook, failed.retry_after);
         let attempt = || self.attempt(refresh_token, resource);
         match retried(deadline, RETRIES, judge, attempt).await {
@@ -417,6 +426,7 @@ mod tests {
             authority: "http://127.0.0.1:1/tenant/".to_owned(),
             client_id: "the app".to_owned(),
             client_secret: client_secret.map(SecretString::from),
+            revokes_used_refresh_tokens: false,
         };
         Entra::new(Env::fixed(&[], NOW), registration, DEADLINE).unwrap()
     }
@@ -452,6 +462,7 @@ mod tests {
                 authority: authority.to_owned(),
                 client_id: "app".to_owned(),
                 client_secret: None,
+                revokes_used_refresh_tokens: false,
             };
             Entra::new(Env::fixed(&[], NOW), registration, DEADLINE)
         };

@@ -1,9 +1,11 @@
 //! Who holds which refresh token, and whose turn it is to use it.
 //!
-//! A refresh token is used by one exchange at a time: exchanges queue by person. Equal calls that overlap share one
-//! exchange. Nothing is cached: once an exchange is over, the next call begins a new one.
+//! Equal calls that overlap share one exchange. Exchanges of one person for different resources run side by side, and the
+//! newest refresh token is kept by compare-and-set; with a provider that revokes a refresh token once it has granted a
+//! new one they queue. Nothing is cached: once an exchange is over, the next call begins a new one.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,10 +29,46 @@ struct Inner {
     under_way: Mutex<HashMap<Key, UnderWay>>,
 }
 
-/// A signed-in person. The lock is the queue: its holder is the one exchange that uses the refresh token, and it lets
-/// the waiting ones through in their order.
+/// A signed-in person.
 struct Person {
-    refresh_token: tokio::sync::Mutex<SecretString>,
+    refresh_token: Mutex<Versioned>,
+    /// Its holder is the one exchange that may use the refresh token, where only one may. It lets the waiting ones
+    /// through in their order.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A refresh token, and how many came before it.
+#[derive(Clone)]
+struct Versioned {
+    refresh_token: SecretString,
+    version: u64,
+}
+
+impl Person {
+    fn new(refresh_token: SecretString) -> Self {
+        Self {
+            refresh_token: Mutex::new(Versioned {
+                refresh_token,
+                version: 0,
+            }),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn newest(&self) -> Versioned {
+        lock(&self.refresh_token).clone()
+    }
+
+    /// Takes a refresh token that was granted for the one of this version, unless another has come since.
+    fn keep(&self, refresh_token: SecretString, used: u64) {
+        let mut newest = lock(&self.refresh_token);
+        if newest.version == used {
+            *newest = Versioned {
+                refresh_token,
+                version: used + 1,
+            };
+        }
+    }
 }
 
 /// What makes two calls equal.
@@ -65,8 +103,8 @@ impl Exchanges {
 
     /// Takes the refresh token of a person who has signed in, in the place of an earlier one.
     pub fn sign_in(&self, user: &str, refresh_token: SecretString) {
-        let refresh_token = tokio::sync::Mutex::new(refresh_token);
-        lock(&self.0.people).insert(user.to_owned(), Arc::new(Person { refresh_token }));
+        let person = Arc::new(Person::new(refresh_token));
+        lock(&self.0.people).insert(user.to_owned(), person);
     }
 
     /// A token for the person and resource, from an exchange that was not over when this was called. Who stops waiting
@@ -127,15 +165,19 @@ impl Exchanges {
             joined: Arc::clone(&joined),
             arrived,
         };
-        // The task cannot be over before it stands in the map: its end needs the lock that is held here.
-        let task = tokio::spawn(async move { Arc::new(begun.run().await) });
-        let outcome = task.map(Result::ok).boxed().shared();
+        let run = async move { Arc::new(begun.run().await) };
+        let outcome = AssertUnwindSafe(run).catch_unwind().map(Result::ok);
+        let outcome = outcome.boxed().shared();
         let entry = UnderWay {
             outcome: outcome.clone(),
             person,
             joined,
         };
         under_way.insert(key, entry);
+        drop(under_way);
+        // It goes on though all who wait for it go away. Not under the lock, which the end of the exchange takes: a
+        // runtime that is closing drops what it is given at once.
+        tokio::spawn(outcome.clone());
         (outcome, false)
     }
 }
@@ -152,21 +194,30 @@ struct Begun {
 impl Begun {
     async fn run(self) -> Result<Granted, Refusal> {
         let entra = &self.exchanges.entra;
-        let queue = self.person.refresh_token.lock();
-        let turn = timeout_at(self.arrived + entra.deadline(), queue).await;
-        let waited = self.arrived.elapsed();
-        // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
-        let Ok(mut refresh_token) = turn else {
-            let outcome = Err(entra.too_slow());
-            self.log(&outcome, waited);
-            return outcome;
+        let deadline = self.arrived + entra.deadline();
+        let turn = if entra.revokes_used_refresh_tokens() {
+            // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
+            let Ok(turn) = timeout_at(deadline, self.person.turn.lock()).await else {
+                let outcome = Err(entra.too_slow());
+                self.log(&outcome, self.arrived.elapsed());
+                return outcome;
+            };
+            Some(turn)
+        } else {
+            None
         };
-        let mut outcome = entra.exchange(&refresh_token, &self.key.resource).await;
+        let waited = self.arrived.elapsed();
+        let used = self.person.newest();
+        let resource = &self.key.resource;
+        let mut outcome = entra
+            .exchange(&used.refresh_token, resource, deadline)
+            .await;
         if let Ok(granted) = &mut outcome
             && let Some(newest) = granted.refresh_token.take()
         {
-            *refresh_token = newest;
+            self.person.keep(newest, used.version);
         }
+        drop(turn);
         self.log(&outcome, waited);
         outcome
     }

@@ -225,6 +225,7 @@ fn exchanges(env: &Env, emulator: &Emulator, person: &Person) -> Result<Exchange
         authority: emulator.authority(),
         client_id: tenant.client_id().to_owned(),
         client_secret: None,
+        revokes_used_refresh_tokens: false,
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE)?);
     exchanges.sign_in(&person.user_principal_name, tenant.sign_in(person)?);

@@ -27,6 +27,7 @@ async fn listen(authority: &str, people: usize) {
         authority: authority.to_owned(),
         client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
         client_secret: None,
+        revokes_used_refresh_tokens: false,
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE).unwrap());
     let cookie_key = CookieKey::generate().unwrap();

@@ -262,3 +262,138 @@ async fn a_revoked_person_has_to_sign_in_and_may() {
         .sign_in(USER, emulator.tenant().sign_in(&person).unwrap());
     access_token(&session.ask(STORAGE).await);
 }
+
+const VAULT: &str = "https://vault.azure.net";
+
+#[tokio::test]
+async fn at_entra_one_slow_resource_holds_up_no_other() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at_entra(&endpoint, LONG);
+    let open = async {
+        // Neither has had an answer.
+        endpoint.has_seen(2).await;
+        gate.add_permits(2);
+    };
+    let (one, other, ()) = tokio::join!(session.ask(STORAGE), session.ask(VAULT), open);
+    assert_ne!(access_token(&one), access_token(&other));
+    for form in endpoint.forms.lock().unwrap().iter() {
+        assert!(form.contains("refresh_token=canary-refresh-0&"), "{form}");
+    }
+    gate.add_permits(1);
+    access_token(&session.ask(STORAGE).await);
+    let third = endpoint.forms.lock().unwrap()[2].clone();
+    assert!(
+        !third.contains("refresh_token=canary-refresh-0&"),
+        "{third}"
+    );
+}
+
+#[tokio::test]
+async fn of_two_new_refresh_tokens_the_one_that_came_first_is_kept() {
+    let gates = [Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0))];
+    let watched = gates.clone();
+    let endpoint = Endpoint::start(move |number| {
+        let gate = watched.get(number).cloned();
+        async move {
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            grant(number)
+        }
+    })
+    .await;
+    let session = Session::at_entra(&endpoint, LONG);
+    let first = session.ask(STORAGE);
+    let second = async {
+        endpoint.has_seen(1).await;
+        session.ask(VAULT).await
+    };
+    let open = async {
+        endpoint.has_seen(2).await;
+        gates[1].add_permits(1);
+    };
+    // The second request is answered first; then the first one.
+    let (_, ()) = tokio::join!(
+        async {
+            tokio::join!(first, async {
+                second.await;
+                gates[0].add_permits(1);
+            })
+        },
+        open
+    );
+    access_token(&session.ask(STORAGE).await);
+    let third = endpoint.forms.lock().unwrap()[2].clone();
+    assert!(third.contains("refresh_token=canary-refresh-2&"), "{third}");
+}
+
+#[tokio::test]
+async fn who_has_waited_for_a_turn_gets_no_more_than_the_time_that_is_left() {
+    const DEADLINE: Duration = Duration::from_secs(4);
+    let endpoint = Endpoint::start(|number| async move {
+        if number > 0 {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(DEADLINE * 3 / 4).await;
+        grant(number)
+    })
+    .await;
+    let session = Session::at(&endpoint, DEADLINE);
+    let begun = std::time::Instant::now();
+    let second = async {
+        endpoint.has_seen(1).await;
+        session.oauth_error(VAULT).await
+    };
+    let (first, second) = join(session.ask(STORAGE), second).await;
+    access_token(&first);
+    assert_eq!(second["error"], "temporarily_unavailable");
+    session.exchanges.finish().await;
+    // With a deadline of its own the second exchange would go on for three seconds more.
+    assert!(begun.elapsed() < DEADLINE * 3 / 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn after_an_outage_the_queue_goes_on() {
+    let endpoint = Endpoint::start(|number| async move {
+        if number < 2 {
+            std::future::pending::<()>().await;
+        }
+        grant(number)
+    })
+    .await;
+    let session = Session::at(&endpoint, Duration::from_secs(2));
+    for _ in 0..2 {
+        let error = session.oauth_error(STORAGE).await;
+        assert_eq!(error["error"], "temporarily_unavailable");
+        session.exchanges.finish().await;
+    }
+    access_token(&session.ask(STORAGE).await);
+}
+
+#[test]
+fn a_runtime_that_is_closing_hangs_nobody() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        };
+        let closing = runtime().unwrap();
+        let endpoint = closing.block_on(Endpoint::start(|_| std::future::pending()));
+        let session = Session::at_entra(&endpoint, LONG);
+        let exchanges = session.exchanges;
+        let handle = closing.handle().clone();
+        drop(closing);
+        let _entered = handle.enter();
+        let resource = entrar_core::resource::Resource::parse(STORAGE).unwrap();
+        let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            futures_util::FutureExt::now_or_never(exchanges.token(USER, resource)).is_none()
+        }));
+        // tokio itself may have panicked, since it is closed.
+        drop(asked);
+        sender.send(()).unwrap();
+    });
+    let ended = receiver.recv_timeout(Duration::from_secs(60));
+    assert!(ended.is_ok(), "the map's lock is held for ever");
+}

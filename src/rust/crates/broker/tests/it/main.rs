@@ -66,6 +66,7 @@ impl Session {
         options: Options,
         client_secret: Option<SecretString>,
     ) -> (Self, Emulator) {
+        let revokes_used_refresh_tokens = options.revoke_used_refresh_tokens;
         let tenant = Arc::new(Tenant::new(options).unwrap());
         let refresh_token = tenant.sign_in(&Person::default()).unwrap();
         let emulator = Emulator::start(tenant, ([127, 0, 0, 1], 0).into()).unwrap();
@@ -73,16 +74,31 @@ impl Session {
             authority: emulator.authority(),
             client_id: emulator.tenant().client_id().to_owned(),
             client_secret,
+            revokes_used_refresh_tokens,
         };
         (Self::new(registration, refresh_token, LONG), emulator)
     }
 
-    /// At a scripted token endpoint.
+    /// At a scripted token endpoint of a provider that revokes used refresh tokens.
     fn at(endpoint: &Endpoint, deadline: Duration) -> Self {
+        Self::at_provider(endpoint, deadline, true)
+    }
+
+    /// At a scripted token endpoint of Entra ID, which leaves used refresh tokens valid.
+    fn at_entra(endpoint: &Endpoint, deadline: Duration) -> Self {
+        Self::at_provider(endpoint, deadline, false)
+    }
+
+    fn at_provider(
+        endpoint: &Endpoint,
+        deadline: Duration,
+        revokes_used_refresh_tokens: bool,
+    ) -> Self {
         let registration = Registration {
             authority: endpoint.authority.clone(),
             client_id: "app".to_owned(),
             client_secret: None,
+            revokes_used_refresh_tokens,
         };
         Self::new(registration, "canary-refresh-0".into(), deadline)
     }

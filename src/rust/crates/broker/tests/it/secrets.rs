@@ -69,6 +69,7 @@ async fn session(endpoint: &Endpoint) -> Session {
         authority: endpoint.authority.clone(),
         client_id: "app".to_owned(),
         client_secret: Some("canary-secret".into()),
+        revokes_used_refresh_tokens: false,
     };
     Session::new(registration, "canary-refresh".into(), LONG)
 }
