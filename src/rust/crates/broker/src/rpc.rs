@@ -8,6 +8,7 @@
 //! | a bad cookie | 401 | `{"error":{"code":3,"message":"…","description":"…"}}` |
 //! | a request that makes no sense | 200 | the same with code 5 to 10 |
 //! | another path, another verb | 404, 405 | the same with code 7 |
+//! | from a browser, or to another host's name | 403 | the same with code 6 |
 //! | a body over 64 KiB, or one that does not come | 413, 408 | the same with code 6 |
 //!
 //! Fields without a value are left out, since posit-sdk fails on `null`.
@@ -19,19 +20,18 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::env::Env;
 use entrar_core::resource::Resource;
-use entrar_core::rpc::{
-    COOKIE_HEADER, Code, Fault, Grant, GrantedToken, METHOD, requested_resource,
-};
+use entrar_core::rpc::{Code, Fault, Grant, GrantedToken, METHOD, requested_resource};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::admission;
 use crate::entra::{Granted, Refusal};
 use crate::exchange::Exchanges;
 
@@ -68,9 +68,10 @@ async fn answer(State(broker): State<Arc<Broker>>, request: Request) -> Response
 
 impl Broker {
     async fn answer(&self, request: Request) -> Result<Response, Refused> {
+        admission::refuse_strangers(request.uri(), request.headers())?;
         check_path(request.uri())?;
         check_verb(request.method())?;
-        let user = self.user(request.headers())?;
+        let user = admission::user(&self.cookie_key, request.headers(), self.env.now())?;
         let parameter = requested_resource(&body(request).await?)?;
         let outcome = match Resource::parse(&parameter) {
             Ok(resource) => self.exchanges.token(&user, resource).await,
@@ -82,15 +83,6 @@ impl Broker {
                 Json(json!({"result": false, "oauth2_error": refusal.object()})).into_response()
             }
         })
-    }
-
-    /// The user whom the request's cookie stands for.
-    fn user(&self, headers: &HeaderMap) -> Result<String, BadCookie> {
-        let mut cookies = headers.get_all(COOKIE_HEADER).iter();
-        match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
-            (Some(Ok(cookie)), None) => self.cookie_key.verify(cookie.trim(), self.env.now()),
-            _ => Err(BadCookie::Missing),
-        }
     }
 }
 
@@ -150,13 +142,13 @@ fn success(granted: &Granted) -> Response {
 }
 
 /// A request that is not carried out, and the HTTP status that says so.
-struct Refused {
+pub(crate) struct Refused {
     status: StatusCode,
     fault: Fault,
 }
 
 impl Refused {
-    fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
         let fault = Fault::new(code, description);
         Self { status, fault }
     }

@@ -1,6 +1,7 @@
 //! A server's address, and what is taken for one.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use url::{Host, Url};
 
@@ -125,16 +126,24 @@ pub fn has_plain_host(url: &Url) -> bool {
 /// Whether a URL's host is this machine.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => {
+    url.host_str().is_some_and(is_loopback_host)
+}
+
+/// Whether a host, by its name or its address, is this machine. An address of version 6 may stand in brackets.
+#[must_use]
+pub fn is_loopback_host(host: &str) -> bool {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host).parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback(),
+        Ok(IpAddr::V6(address)) => {
             address.is_loopback()
                 || address
                     .to_ipv4_mapped()
                     .is_some_and(|address| address.is_loopback())
         }
-        Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
-        None => false,
+        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
     }
 }
 

@@ -246,3 +246,26 @@ async fn a_resource_that_the_tenant_does_not_know_is_entras_to_refuse() {
     assert_eq!(error["error_codes"], json!([500_011]));
     assert_ne!(error["correlation_id"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_page_in_a_browser_and_another_hosts_name_get_nothing() {
+    let (session, endpoint) = session().await;
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("host", "evil.example"),
+    ] {
+        let mut request = session.request(STORAGE);
+        request.headers_mut().insert(name, value.parse().unwrap());
+        let reply = session.send(request).await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{name}");
+        assert_eq!(reply.body["error"]["code"], 6);
+    }
+    let preflight = Request::options("/delegated_azure_token")
+        .header("origin", "https://evil.example")
+        .header("access-control-request-method", "POST")
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(session.send(preflight).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(endpoint.requests(), 0);
+}
