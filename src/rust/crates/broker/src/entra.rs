@@ -92,6 +92,21 @@ impl Refusal {
         )
     }
 
+    /// A token endpoint's own.
+    #[cfg(test)]
+    pub(crate) fn from_object(object: Map<String, Value>) -> Self {
+        Self(object)
+    }
+
+    /// The same with so long to wait, in whole seconds.
+    #[must_use]
+    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "at most an hour")]
+        let seconds = wait.as_secs_f64().ceil() as i64;
+        self.0.insert("retry_after".to_owned(), seconds.into());
+        self
+    }
+
     /// The object as it goes into a reply.
     #[must_use]
     pub fn object(&self) -> &Map<String, Value> {

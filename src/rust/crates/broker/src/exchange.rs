@@ -2,7 +2,8 @@
 //!
 //! Equal calls that overlap share one exchange. Exchanges of one person for different resources run side by side, and the
 //! newest refresh token is kept by compare-and-set; with a provider that revokes a refresh token once it has granted a
-//! new one they queue. Nothing is cached: once an exchange is over, the next call begins a new one.
+//! new one they queue. No token is cached: once an exchange is over, the next call begins a new one, unless it would only be
+//! refused again ([`crate::refusals`]).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use crate::entra::{Entra, Granted, Refusal};
+use crate::refusals::Refusals;
 
 /// The signed-in persons and the exchanges under way. A clone is the same.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ struct Person {
     /// Its holder is the one exchange that may use the refresh token, where only one may. It lets the waiting ones
     /// through in their order.
     turn: tokio::sync::Mutex<()>,
+    refusals: Mutex<Refusals>,
 }
 
 /// A refresh token, and how many came before it.
@@ -52,11 +55,18 @@ impl Person {
                 version: 0,
             }),
             turn: tokio::sync::Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
     fn newest(&self) -> Versioned {
         lock(&self.refresh_token).clone()
+    }
+
+    /// A refusal that would only be repeated.
+    fn refusal(&self, resource: &Resource) -> Option<Refusal> {
+        let version = lock(&self.refresh_token).version;
+        lock(&self.refusals).of(resource, version, Instant::now())
     }
 
     /// Takes a refresh token that was granted for the one of this version, unless another has come since.
@@ -116,6 +126,9 @@ impl Exchanges {
         let arrived = Instant::now();
         let person = lock(&self.0.people).get(user).cloned();
         let person = person.ok_or_else(not_signed_in)?;
+        if let Some(refusal) = person.refusal(&resource) {
+            return Err(refusal);
+        }
         let user = user.to_owned();
         let (outcome, joined) = self.join_or_begin(Key { user, resource }, person, arrived);
         let outcome = timeout_at(arrived + self.0.entra.deadline(), outcome).await;
@@ -212,10 +225,17 @@ impl Begun {
         let mut outcome = entra
             .exchange(&used.refresh_token, resource, deadline)
             .await;
-        if let Ok(granted) = &mut outcome
-            && let Some(newest) = granted.refresh_token.take()
-        {
-            self.person.keep(newest, used.version);
+        match &mut outcome {
+            Ok(granted) => {
+                if let Some(newest) = granted.refresh_token.take() {
+                    self.person.keep(newest, used.version);
+                }
+                lock(&self.person.refusals).granted(resource);
+            }
+            Err(refusal) => {
+                let mut refusals = lock(&self.person.refusals);
+                refusals.add(refusal, resource, used.version, Instant::now());
+            }
         }
         drop(turn);
         self.log(&outcome, waited);

@@ -8,4 +8,5 @@ mod admission;
 pub mod entra;
 pub mod exchange;
 pub mod listen;
+mod refusals;
 pub mod rpc;

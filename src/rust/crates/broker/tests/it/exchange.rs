@@ -397,3 +397,27 @@ fn a_runtime_that_is_closing_hangs_nobody() {
     let ended = receiver.recv_timeout(Duration::from_secs(60));
     assert!(ended.is_ok(), "the map's lock is held for ever");
 }
+
+#[tokio::test]
+async fn what_was_refused_is_not_asked_again_at_once() {
+    for (code, others_are_asked) in [(65_001, true), (700_082, false)] {
+        let endpoint = Endpoint::start(move |_| async move {
+            let body = json!({"error": "invalid_grant", "error_codes": [code]});
+            axum::response::IntoResponse::into_response(axum::Json(body))
+        })
+        .await;
+        let session = Session::at_entra(&endpoint, LONG);
+        for _ in 0..3 {
+            let error = session.oauth_error(STORAGE).await;
+            assert_eq!(error["error_codes"], json!([code]));
+        }
+        assert_eq!(endpoint.requests(), 1);
+        session.oauth_error(VAULT).await;
+        assert_eq!(endpoint.requests(), if others_are_asked { 2 } else { 1 });
+        session
+            .exchanges
+            .sign_in(USER, "canary-refresh-anew".into());
+        session.oauth_error(STORAGE).await;
+        assert_eq!(endpoint.requests(), if others_are_asked { 3 } else { 2 });
+    }
+}

@@ -44,7 +44,7 @@ fn capture(level: LevelFilter) -> (Log, tracing::subscriber::DefaultGuard) {
     (log, tracing::subscriber::set_default(subscriber))
 }
 
-/// Grants once, then refuses, throttles and breaks down, always repeating the request and more.
+/// Grants once, then breaks down, then refuses, always repeating the request and more.
 async fn talkative_endpoint() -> Endpoint {
     Endpoint::start(async |number| {
         let body = match number {
@@ -52,12 +52,12 @@ async fn talkative_endpoint() -> Endpoint {
                 "access_token": "canary-access", "refresh_token": "canary-newer",
                 "id_token": "canary-id", "expires_in": 60
             }),
-            1 => json!({
+            1..=3 => return (StatusCode::INTERNAL_SERVER_ERROR, "canary-newer").into_response(),
+            _ => json!({
                 "error": "invalid_grant", "error_codes": [50_173],
                 "error_description": "AADSTS50173: canary-newer, canary-secret", "correlation_id": "c-1",
                 "sent": {"client_secret": "canary-secret", "refresh_token": ["canary-newer"]}
             }),
-            _ => return (StatusCode::INTERNAL_SERVER_ERROR, "canary-newer").into_response(),
         };
         axum::Json(body).into_response()
     })
@@ -106,9 +106,10 @@ async fn an_exchange_is_one_line_that_says_what_happened() {
     let session = session(&endpoint).await;
     tokio::join!(session.ask(STORAGE), session.ask(STORAGE));
     session.ask(STORAGE).await;
+    session.ask(STORAGE).await;
     let text = log.text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines.len(), 3, "{text}");
     for part in [
         "INFO",
         "user=\"ada@example.com\"",
@@ -125,6 +126,6 @@ async fn an_exchange_is_one_line_that_says_what_happened() {
         "joined=0",
         "correlation_id=\"c-1\"",
     ] {
-        assert!(lines[1].contains(part), "{part}: {text}");
+        assert!(lines[2].contains(part), "{part}: {text}");
     }
 }
