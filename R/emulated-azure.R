@@ -34,7 +34,7 @@
 #' | `"access_denied"` | `entrar_error_access_denied` (AADSTS53003), with `claims` |
 #' | `"throttled"` | `entrar_error_throttled`, `retry_after` a minute |
 #' | `"unavailable"` | `entrar_error_unavailable` (AADSTS90033), after a second of retries |
-#' | `"slow"` | a token after ten seconds; `entrar_error_timeout` where `options(entrar.timeout = 1)` is set. What else is asked meanwhile waits too |
+#' | `"slow"` | a token after ten seconds; `entrar_error_timeout` where `options(entrar.timeout = 1)` is set |
 #'
 #' @param code What to run.
 #' @param token_lifetime How long tokens live, in whole seconds from 1 to 86400. They are renewed after half of

@@ -16,6 +16,7 @@ use entrar_broker::rpc::{Broker, app};
 use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
 use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
+use git_credential_pwb::configure::{URLS, helper_value};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -37,8 +38,6 @@ const GIT_HELPER: &str = if cfg!(windows) {
 } else {
     "git-credential-pwb"
 };
-/// What the helper answers for, as git matches URLs.
-const GIT_URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];
 
 /// What to demonstrate.
 pub(crate) struct Options {
@@ -300,7 +299,7 @@ fn add_git_helper(command: &mut Command, env: &Env, helper: &Path) {
         // git complains of it itself.
         Some(Err(_)) => return,
     };
-    let settings = git_settings(&git_value(helper));
+    let settings = git_settings(&helper_value(helper));
     for (number, (key, value)) in (first..).zip(&settings) {
         command
             .env(format!("GIT_CONFIG_KEY_{number}"), key)
@@ -314,13 +313,7 @@ fn git_settings(helper: &str) -> Vec<(String, String)> {
         [("helper", ""), ("helper", helper), ("useHttpPath", "true")]
             .map(|(name, value)| (format!("credential.{url}.{name}"), value.to_owned()))
     };
-    GIT_URLS.into_iter().flat_map(of).collect()
-}
-
-/// A path as git's `credential.helper`: git gives an absolute one to the shell as it is.
-fn git_value(path: &Path) -> String {
-    let path = path.to_string_lossy().replace('\'', r"'\''");
-    format!("!'{path}'")
+    URLS.into_iter().flat_map(of).collect()
 }
 
 fn not_run(words: Vec<OsString>, error: io::Error) -> Error {
@@ -347,7 +340,6 @@ mod tests {
 
     #[test]
     fn git_forgets_other_helpers_before_it_learns_of_ours() {
-        assert_eq!(git_value(Path::new("/it's/h")), r"!'/it'\''s/h'");
         let settings = git_settings("!'/h'");
         let settings: Vec<_> = settings
             .iter()

@@ -9,6 +9,9 @@ use crate::error::{Error, Kind};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resource(String);
 
+/// Azure DevOps, which has no address for a name.
+pub const DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
+
 /// Well-known resources: cloud, the name that stands for it here, URI or GUID.
 ///
 /// Source: Microsoft's documentation of each service and of the national clouds.
@@ -28,7 +31,7 @@ pub const WELL_KNOWN: [(&str, &str, &str); 39] = [
     ),
     ("public", "management", "https://management.azure.com"),
     ("public", "graph", "https://graph.microsoft.com"),
-    ("public", "devops", "499b84ac-1321-427f-aa17-267ca6975798"),
+    ("public", "devops", DEVOPS),
     (
         "public",
         "databricks",

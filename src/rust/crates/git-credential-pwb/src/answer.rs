@@ -9,7 +9,7 @@ use entrar_client::timeout::timeout;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::{Http, Settings};
-use entrar_core::resource::Resource;
+use entrar_core::resource::{DEVOPS, Resource};
 
 use crate::challenge;
 use crate::erasures::Erasures;
@@ -23,8 +23,6 @@ use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
 use crate::turn::Turn;
 
-/// Azure DevOps, as Entra ID knows it.
-const RESOURCE: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 /// The file that says that the warning of a cookie sent in clear was given.
 const WARNED: &str = "warned-in-clear";
 
@@ -86,7 +84,7 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
 
 /// `erase`: whatever was kept is not served again. Without a cookie nothing that is kept can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
-    let slot = Session::discover(env).and_then(|session| Slot::of(&session, env, RESOURCE));
+    let slot = Session::discover(env).and_then(|session| Slot::of(&session, env, DEVOPS));
     let Ok(slot) = slot else { return };
     match slot.clear() {
         Ok(true) => trace.fact(stderr, &Fact::Dropped),
@@ -135,8 +133,8 @@ fn password(
     if address.is_in_clear() {
         warn_in_clear(env, stderr);
     }
-    trace.fact(stderr, &Fact::Resource(RESOURCE));
-    let slot = Slot::of(&session, env, RESOURCE)?;
+    trace.fact(stderr, &Fact::Resource(DEVOPS));
+    let slot = Slot::of(&session, env, DEVOPS)?;
     // Held until this function ends.
     let mut _turn = None;
     let mut left = limit;
@@ -166,7 +164,7 @@ fn password(
     };
     let password = exchange(&session, env, left, trace, stderr)?;
     // The exchange reads the cookie anew: if it is another one by now, the token may be its.
-    let is_same = Slot::of(&session, env, RESOURCE).is_ok_and(|now| now.same_as(&slot));
+    let is_same = Slot::of(&session, env, DEVOPS).is_ok_and(|now| now.same_as(&slot));
     if keeps && is_same {
         match slot.keep(&password, env.now()) {
             Ok(seconds) => trace.fact(stderr, &Fact::Kept(seconds)),
@@ -191,7 +189,7 @@ fn exchange(
     trace: &Trace,
     stderr: &mut dyn Write,
 ) -> Result<Password, Error> {
-    let resource = Resource::parse(RESOURCE)?;
+    let resource = Resource::parse(DEVOPS)?;
     let http = Http::new(Settings::new(env, session.address().url()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -158,7 +158,7 @@ async fn git_is_told_of_the_helper_after_what_it_was_told_already() {
     let helper = installed.path().join("git-credential-pwb");
     std::fs::write(&helper, "").unwrap();
     let expected = format!(
-        "7 a.b credential.https://dev.azure.com.helper !'{}' credential.https://*.visualstudio.com.useHttpPath\n",
+        "7 a.b credential.https://dev.azure.com.helper {} credential.https://*.visualstudio.com.useHttpPath\n",
         helper.display()
     );
     assert_eq!(run("1").await, expected);
