@@ -42,6 +42,9 @@ fn assert_quiet(what: &str, shown: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    // A failing case is printed; no file is to hold it.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_part_of_a_password_shows_in_a_servers_address_or_is_its_host(address in address()) {
         match Address::parse(&address) {

@@ -181,7 +181,7 @@ mod kernel {
                 KeyError::PermissionDenied | KeyError::AccessDenied => "not permitted".to_owned(),
                 KeyError::QuotaExceeded => "the quota of your keys is used up".to_owned(),
                 KeyError::Unknown(NOT_IMPLEMENTED) => "it has none".to_owned(),
-                error => format!("{error:?}"),
+                _ => "it refuses".to_owned(),
             })
         }
     }
