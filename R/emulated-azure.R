@@ -29,10 +29,10 @@
 #'
 #' | fault | what comes of it |
 #' |---|---|
-#' | `"sign_in_required"` | `entrar_error_sign_in_required` (AADSTS700082) |
+#' | `"sign_in_required"` | `entrar_error_sign_in_required` (AADSTS700082); from then on for every resource |
 #' | `"consent_required"` | `entrar_error_consent_required` (AADSTS65001) |
 #' | `"access_denied"` | `entrar_error_access_denied` (AADSTS53003), with `claims` |
-#' | `"throttled"` | `entrar_error_throttled`, `retry_after` a minute |
+#' | `"throttled"` | `entrar_error_throttled`, `retry_after` a minute; from then on for every resource, as Entra ID throttles a person |
 #' | `"unavailable"` | `entrar_error_unavailable` (AADSTS90033), after a second of retries |
 #' | `"slow"` | a token after ten seconds; `entrar_error_timeout` where `options(entrar.timeout = 1)` is set |
 #'

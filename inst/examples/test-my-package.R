@@ -60,7 +60,7 @@ test_that("who has to sign in again is told so", {
 })
 
 test_that("what passes is told to pass", {
-  local_azure(faults = c(graph = "throttled"))
+  local_azure(faults = c(graph = "unavailable"))
   expect_identical(greeting(), "Please come back later.")
   expect_identical(secret("report-settings"), "{\"rows\": 100}")
 })
