@@ -52,7 +52,7 @@ test_that("the first cargo and rustc that are new enough are those that build", 
   expect_identical(done$printed, sprintf("Using %s\nUsing %s\n", cargo, rustc))
 
   # What is on the PATH comes before it.
-  cargo <- put("cargo", "1.88.0", "new")
+  cargo <- put("cargo", "1.85.0", "new")
   expect_match(configure()$line, sprintf("RUSTC='%s' '%s' build", rustc, cargo), fixed = TRUE)
   cargo <- put("cargo", "1.100.0", "old place")
   expect_match(configure()$line, sprintf("RUSTC='%s' '%s' build", rustc, cargo), fixed = TRUE)
@@ -60,13 +60,13 @@ test_that("the first cargo and rustc that are new enough are those that build", 
 
 test_that("a refusal names each that was judged, with its version", {
   put <- local_toolchains()
-  old <- c(put("cargo", "1.87.9", "old place"), put("rustc", "1.99.0", "new"))
+  old <- c(put("cargo", "1.84.9", "old place"), put("rustc", "1.99.0", "new"))
   broken <- put("cargo", "1.99.0", ".cargo/bin")
   writeLines(c("#!/bin/sh", "echo 'error: no default toolchain' >&2; exit 1"), broken)
   done <- configure()
   expect_match(done$error, "^entrar needs cargo and rustc >= [0-9.]+$")
   found <- c(
-    sprintf("  %s: 1.87.9", old[[1]]),
+    sprintf("  %s: 1.84.9", old[[1]]),
     sprintf("  %s: does not tell its version", broken),
     sprintf("  %s: 1.99.0", old[[2]])
   )

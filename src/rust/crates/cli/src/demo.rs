@@ -77,9 +77,9 @@ pub(crate) enum Error {
     RuntimeDirectory(io::Error, PathBuf),
     #[error("the variables cannot be written to {file}: {why}", file = .1.display(), why = reason(.0))]
     Environment(io::Error, PathBuf),
-    #[error("{}: command not found", .0.display())]
+    #[error("{}: command not found", .0.to_string_lossy())]
     NotFound(OsString),
-    #[error("{command}: cannot be run: {why}", command = .0.display(), why = reason(.1))]
+    #[error("{command}: cannot be run: {why}", command = .0.to_string_lossy(), why = reason(.1))]
     NotExecutable(OsString, io::Error),
     #[error("the operating system refuses a runtime, a socket or signals: {0}")]
     System(#[from] io::Error),

@@ -30,8 +30,9 @@ pub(crate) fn open(path: &Path, mut options: OpenOptions) -> io::Result<File> {
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        options.mode(0o600).custom_flags(flags.bits().cast_signed());
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+        let flags = i32::try_from(flags).map_err(io::Error::other)?;
+        options.mode(0o600).custom_flags(flags);
     }
     let file = options.open(path)?;
     if file.metadata()?.is_file() {
