@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use entrar_client::origin::{self, Session};
+use entrar_client::remedy::{Reader, remedy};
 use entrar_client::rpc::delegated_token;
-use entrar_client::session::Session;
 use entrar_client::timeout::timeout;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
-use entrar_core::http::{Http, Settings};
+use entrar_core::http::Http;
 use entrar_core::resource::{DEVOPS, Resource};
 
 use crate::challenge;
@@ -18,7 +19,6 @@ use crate::keyring::{Password, Slot};
 use crate::place::Place;
 use crate::prompt::{Surroundings, would_hang};
 use crate::protocol::{Answer, QUIT, Request};
-use crate::remedy::remedy;
 use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
 use crate::turn::Turn;
@@ -64,8 +64,7 @@ pub(crate) fn get(
                     sentence(&error.to_string())
                 ),
             );
-            let own = error.details().remedy.as_deref();
-            say(stderr, own.unwrap_or_else(|| remedy(kind)));
+            say(stderr, &remedy(&error, origin::here(env), Reader::Git));
             no_answer(env, trace, stderr)
         }
     }
@@ -84,7 +83,7 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
 
 /// `erase`: whatever was kept is not served again. Without a cookie nothing that is kept can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
-    let slot = Session::discover(env).and_then(|session| Slot::of(&session, env, DEVOPS));
+    let slot = Session::find(env).and_then(|session| Slot::of(&session, env, DEVOPS));
     let Ok(slot) = slot else { return };
     match slot.clear() {
         Ok(true) => trace.fact(stderr, &Fact::Dropped),
@@ -125,12 +124,11 @@ fn password(
     trace: &Trace,
     stderr: &mut dyn Write,
 ) -> Result<Password, Error> {
-    let session = Session::discover(env)?;
-    let address = session.address();
-    trace.fact(stderr, &Fact::Session(address));
+    let session = Session::find(env)?;
+    trace.fact(stderr, &Fact::Session(&session));
     let cookie = session.cookie(env, None)?;
     trace.fact(stderr, &Fact::Cookie(cookie.source()));
-    if address.is_in_clear() {
+    if session.is_in_clear() {
         warn_in_clear(env, stderr);
     }
     trace.fact(stderr, &Fact::Resource(DEVOPS));
@@ -190,7 +188,7 @@ fn exchange(
     stderr: &mut dyn Write,
 ) -> Result<Password, Error> {
     let resource = Resource::parse(DEVOPS)?;
-    let http = Http::new(Settings::new(env, session.address().url()))?;
+    let http = Http::new(session.settings(env))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -17,7 +17,6 @@ mod keyring;
 pub mod place;
 mod prompt;
 pub mod protocol;
-mod remedy;
 mod runtime_directory;
 mod trace;
 mod turn;

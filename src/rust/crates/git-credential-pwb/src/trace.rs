@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
+use entrar_client::origin::Session;
 use entrar_client::timeout::VARIABLE;
-use entrar_core::address::Address;
 use entrar_core::cookie::Source;
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
@@ -39,7 +39,7 @@ pub(crate) enum Fact<'a> {
     TooManyErasures,
     Erased,
     Stored,
-    Session(&'a Address),
+    Session(&'a Session),
     Cookie(&'a Source),
     Resource(&'static str),
     Taken,
@@ -100,7 +100,9 @@ impl fmt::Display for Fact<'_> {
             Self::TooManyErasures => f.write_str("erasures: two within a minute"),
             Self::Erased => f.write_str("erase: the token was refused"),
             Self::Stored => f.write_str("store: the token was accepted; nothing is stored"),
-            Self::Session(address) => write!(f, "session: {address}, from RS_SERVER_ADDRESS"),
+            Self::Session(session) => {
+                write!(f, "session: {}, from RS_SERVER_ADDRESS", session.server())
+            }
             Self::Cookie(source) => write!(f, "cookie: from {source}"),
             Self::Resource(resource) => write!(f, "resource: {resource}"),
             Self::Taken => f.write_str("keyring: the token that is kept there is taken"),
