@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::DateTime;
 use entrar_core::address::Address;
 use entrar_core::env::Env;
 use entrar_core::error::Error;
@@ -14,6 +13,7 @@ use entrar_core::http::{Http, ca_bundle};
 use entrar_core::proxy::{self, Exception, Proxy};
 use entrar_core::retry::retried;
 use entrar_core::text::presentable;
+use entrar_core::time::UnixTime;
 use entrar_core::tls;
 use entrar_core::variables::VERSION;
 use reqwest::header::{DATE, HeaderMap};
@@ -50,8 +50,8 @@ pub struct CookieFacts {
     pub is_named: bool,
     /// Why there is no cookie in it.
     pub fault: Option<String>,
-    /// When the cookie expires, in Unix seconds; `None` also if its date cannot be read.
-    pub expires_at: Option<i64>,
+    /// When the cookie expires; `None` also if its date cannot be read.
+    pub expires_at: Option<UnixTime>,
     /// Whether that has passed.
     pub is_expired: bool,
     /// Whether it is the one to be sent.
@@ -206,20 +206,14 @@ async fn ask(http: &Http, env: &Env, address: &Address) -> Result<Answer, Error>
     Ok(Answer {
         status: response.status().as_u16(),
         elapsed,
-        clock_skew: date(response.headers())
-            .map(|date| date - (sent + elapsed.as_secs_f64() / 2.0)),
+        clock_skew: date(response.headers()).map(|date| date - (sent + elapsed / 2)),
     })
 }
 
 /// The middle of the second that the reply is dated with.
-fn date(headers: &HeaderMap) -> Option<f64> {
+fn date(headers: &HeaderMap) -> Option<UnixTime> {
     let date = headers.get(DATE)?.to_str().ok()?;
-    let date = DateTime::parse_from_rfc2822(date).ok()?.timestamp();
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "dates lie far below 2^52 seconds"
-    )]
-    Some(date as f64 + 0.5)
+    Some(UnixTime::of_http_date(date)? + 0.5)
 }
 
 #[cfg(test)]
@@ -229,7 +223,7 @@ mod tests {
     use entrar_core::error::Kind;
     use entrar_core::variables::COOKIE;
 
-    const NOW: f64 = 1_795_392_000.0;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
     fn report(variables: &[(&str, &str)]) -> Report {
@@ -275,7 +269,7 @@ mod tests {
             place: COOKIE.into(),
             is_named: true,
             fault: None,
-            expires_at: Some(1_795_395_600),
+            expires_at: Some(UnixTime::of_whole(1_795_395_600)),
             is_expired: false,
             is_sent: true,
         };

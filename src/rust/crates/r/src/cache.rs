@@ -9,6 +9,7 @@ use std::process;
 
 use entrar_client::renewal::{Fallback, Kept, Next};
 use entrar_core::env::Env;
+use entrar_core::time::UnixTime;
 use entrar_core::variables;
 use extendr_api::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
@@ -81,7 +82,7 @@ fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> Option<T> {
 }
 
 /// The string of the token that is kept for a resource, or `NULL` where there is none to hand out.
-pub fn secret(resource: &str, now: f64) -> Robj {
+pub fn secret(resource: &str, now: UnixTime) -> Robj {
     let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, false) {
         Next::Serve(token) => Some(token.access_token.clone()),
         Next::Refuse(_) | Next::Ask => None,
@@ -91,7 +92,7 @@ pub fn secret(resource: &str, now: f64) -> Robj {
 
 /// What is kept for a resource: the whole token, a failure to raise again, or `NULL` where the server must
 /// be asked.
-pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
+pub fn look_up(resource: &str, now: UnixTime, insist: bool) -> Robj {
     let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, insist) {
         Next::Serve(token) => Some(token.list.clone()),
         Next::Refuse(failure) => Some(failure.clone()),
@@ -101,7 +102,7 @@ pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
 }
 
 /// Keeps a token, an `entrar_token`, that was asked for at `sent`.
-pub fn keep(resource: &str, list: &List, sent: f64) {
+pub fn keep(resource: &str, list: &List, sent: UnixTime) {
     let field = |name: &str| {
         list.iter()
             .find(|(field, _)| *field == name)
@@ -112,7 +113,8 @@ pub fn keep(resource: &str, list: &List, sent: f64) {
     };
     let expires_at = field("expires_at")
         .and_then(|value| value.as_real())
-        .filter(|seconds| seconds.is_finite());
+        .filter(|seconds| seconds.is_finite())
+        .map(UnixTime::new);
     let token = Token {
         list: list.clone().into(),
         access_token,
@@ -130,7 +132,7 @@ pub fn keep(resource: &str, list: &List, sent: f64) {
 pub fn remember(
     resource: &str,
     failure: &List,
-    now: f64,
+    now: UnixTime,
     is_final: bool,
     retry_after: Option<f64>,
     insist: bool,

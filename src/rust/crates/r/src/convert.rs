@@ -5,6 +5,7 @@ use std::io;
 use entrar_client::report::{Answer, CookieFacts, Report, Way};
 use entrar_core::error::Error;
 use entrar_core::proxy::Exception;
+use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
 use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
@@ -54,7 +55,7 @@ fn token(token: &Token) -> List {
         ("access_token", token.access_token.expose_secret().into()),
         ("token_type", token.token_type.as_str().into()),
         ("scope", text(token.scope.as_deref())),
-        ("expires_at", number(seconds(token.expires_at))),
+        ("expires_at", time(token.expires_at)),
     ];
     if let Some(id_token) = &token.id_token {
         fields.push(("id_token", id_token.expose_secret().into()));
@@ -156,7 +157,7 @@ fn cookie(cookie: &CookieFacts) -> List {
         place = cookie.place.as_str(),
         named = cookie.is_named,
         fault = text(cookie.fault.as_deref()),
-        expires_at = number(seconds(cookie.expires_at)),
+        expires_at = time(cookie.expires_at),
         expired = cookie.is_expired,
         sent = cookie.is_sent
     )
@@ -198,12 +199,9 @@ fn number(number: Option<f64>) -> Robj {
     number.map_or_else(Rfloat::na, Rfloat::from).into()
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "dates lie far below 2^52 seconds"
-)]
-fn seconds(seconds: Option<i64>) -> Option<f64> {
-    seconds.map(|seconds| seconds as f64)
+/// Unix seconds, or `NA`.
+fn time(time: Option<UnixTime>) -> Robj {
+    number(time.map(UnixTime::seconds))
 }
 
 /// A string, or `NA`.
