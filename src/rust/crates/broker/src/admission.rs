@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use entrar_core::address::is_loopback_host;
 use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::rpc::{COOKIE_HEADER, Code};
+use entrar_core::time::UnixTime;
 
 use crate::rpc::Refused;
 
@@ -44,8 +45,12 @@ pub(crate) fn refuse_strangers(uri: &Uri, headers: &HeaderMap) -> Result<(), Ref
     Ok(())
 }
 
-/// The user whom the request's cookie stands for, at `now` (Unix seconds).
-pub(crate) fn user(key: &CookieKey, headers: &HeaderMap, now: f64) -> Result<String, BadCookie> {
+/// The user whom the request's cookie stands for, at `now`.
+pub(crate) fn user(
+    key: &CookieKey,
+    headers: &HeaderMap,
+    now: UnixTime,
+) -> Result<String, BadCookie> {
     let mut cookies = headers.get_all(COOKIE_HEADER).iter();
     match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
         (Some(Ok(cookie)), None) => key.verify(cookie.trim(), now),

@@ -11,6 +11,7 @@ use entrar_core::oauth;
 use entrar_core::resource::Resource;
 use entrar_core::retry::{RETRIES, retried};
 use entrar_core::text::masked;
+use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -250,8 +251,8 @@ impl Entra {
         form.finish()
     }
 
-    /// The reply to a request that left at `sent`, which is `now` in Unix seconds.
-    fn read(&self, reply: &Reply, sent: Instant, now: f64) -> Result<Granted, Failed> {
+    /// The reply to a request that left at `sent`, which is `now` by the clock.
+    fn read(&self, reply: &Reply, sent: Instant, now: UnixTime) -> Result<Granted, Failed> {
         let server = &self.token_endpoint;
         let status = reply.status;
         match serde_json::from_str(&reply.body) {
@@ -398,12 +399,11 @@ fn refused(mut object: Map<String, Value>, reply: &Reply) -> Failed {
 
 /// The token in a reply. Its expiry is counted from the whole second before `now`, so that a lifetime comes out as the
 /// number that went in.
-fn granted(object: &Map<String, Value>, sent: Instant, now: f64) -> Result<Granted, String> {
+fn granted(object: &Map<String, Value>, sent: Instant, now: UnixTime) -> Result<Granted, String> {
     let now = now.floor();
     let token = Token::from_reply(object, now)?;
     let refresh_token = object.get("refresh_token").and_then(Value::as_str);
-    #[allow(clippy::cast_possible_truncation, reason = "a clock's seconds")]
-    let lifetime = |expires_at: i64| (expires_at - now as i64).max(0);
+    let lifetime = |expires_at: UnixTime| (expires_at.whole() - now.whole()).max(0);
     Ok(Granted {
         access_token: token.access_token,
         token_type: token.token_type,
@@ -434,7 +434,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const NOW: f64 = 1_795_392_000.75;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.75);
 
     fn entra(client_secret: Option<&str>) -> Entra {
         let registration = Registration {

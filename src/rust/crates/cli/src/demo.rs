@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
 use entrar_broker::entra::{DEADLINE, Entra, Registration};
@@ -27,7 +28,7 @@ use crate::child::{Signals, exit_code};
 use crate::variables::{Variables, write_private};
 
 /// How long the session lasts, in seconds: 24 hours.
-const SESSION_LIFETIME: i64 = 24 * 60 * 60;
+const SESSION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Variables that list the hosts no proxy stands before.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// Variable that lists the directories with R's packages.
@@ -132,8 +133,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         .map_err(Error::Emulator)?;
     let exchanges = exchanges(&env, &emulator, &person)?;
     let cookie_key = CookieKey::generate()?;
-    #[allow(clippy::cast_possible_truncation, reason = "a clock's seconds")]
-    let expires_at = env.now() as i64 + SESSION_LIFETIME;
+    let expires_at = env.now() + SESSION_LIFETIME;
     let cookie = cookie_key.mint(&person.user_principal_name, expires_at);
     let directory = runtime_directory(&env, &cookie)?;
     let mut server = Server::start(

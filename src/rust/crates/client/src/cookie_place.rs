@@ -6,6 +6,7 @@ use entrar_core::cookie::{Cookie, Source};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::file::{read_beginning, reason};
+use entrar_core::time::UnixTime;
 use entrar_core::variables::{COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY};
 
 /// The most that is read of the cookie's file, in bytes.
@@ -84,7 +85,7 @@ impl CookiePlace {
 /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
 pub(crate) fn best<'a>(
     places: &'a [CookiePlace],
-    now: f64,
+    now: UnixTime,
     refused: Option<&Cookie>,
 ) -> Result<&'a Cookie, Error> {
     let best = places
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
     use secrecy::ExposeSecret;
 
-    const NOW: f64 = 1_795_392_000.0;
+    const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
     const EARLIER: &str = "u|Sun%2C%2022%20Nov%202026%2023%3A00%3A00%20GMT|sig";
     const LATER: &str = "u|Mon%2C%2023%20Nov%202026%2001%3A00%3A00%20GMT|sig";
     const LATEST: &str = "u|Mon%2C%2023%20Nov%202026%2002%3A00%3A00%20GMT|sig";

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use entrar_core::env::Env;
 use entrar_core::error::Error;
 use entrar_core::http::Http;
 use entrar_core::retry::retried;
+use entrar_core::time::UnixTime;
 use reqwest::header::{DATE, HeaderMap};
 use tokio::time::Instant;
 
@@ -60,20 +60,14 @@ async fn ask(http: &Http, env: &Env, session: &Session) -> Result<Answer, Error>
     Ok(Answer {
         status: response.status().as_u16(),
         elapsed,
-        clock_skew: date(response.headers())
-            .map(|date| date - (sent + elapsed.as_secs_f64() / 2.0)),
+        clock_skew: date(response.headers()).map(|date| date - (sent + elapsed / 2)),
     })
 }
 
 /// The middle of the second that the reply is dated with.
-fn date(headers: &HeaderMap) -> Option<f64> {
+fn date(headers: &HeaderMap) -> Option<UnixTime> {
     let date = headers.get(DATE)?.to_str().ok()?;
-    let date = DateTime::parse_from_rfc2822(date).ok()?.timestamp();
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "dates lie far below 2^52 seconds"
-    )]
-    Some(date as f64 + 0.5)
+    Some(UnixTime::of_http_date(date)? + 0.5)
 }
 
 #[cfg(test)]
@@ -89,7 +83,7 @@ mod tests {
         };
         assert_eq!(
             dated("Mon, 23 Nov 2026 00:00:00 GMT"),
-            Some(1_795_392_000.5)
+            Some(UnixTime::new(1_795_392_000.5))
         );
         assert_eq!(dated("today"), None);
         assert_eq!(date(&HeaderMap::new()), None);

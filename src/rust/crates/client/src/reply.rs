@@ -8,6 +8,7 @@ use entrar_core::proxy::Proxy;
 use entrar_core::resource::Resource;
 use entrar_core::rpc::{METHOD, kind_of_code};
 use entrar_core::text::presentable;
+use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -25,7 +26,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// The token in a reply to a request that left at `sent`.
-    pub(crate) fn token(&self, reply: &Reply, sent: f64) -> Result<Token, Error> {
+    pub(crate) fn token(&self, reply: &Reply, sent: UnixTime) -> Result<Token, Error> {
         let secrets = &self.cookie.secrets();
         let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
         if let Some(error) = self.proxys_error(reply) {
@@ -294,7 +295,7 @@ mod tests {
             cookie: &cookie,
             proxy: None,
         };
-        asked.token(&reply, 1_000.0)
+        asked.token(&reply, UnixTime::of_whole(1_000))
     }
 
     /// What comes through a proxy.
@@ -320,7 +321,7 @@ mod tests {
             is_plain_text: false,
             body: body.to_owned(),
         };
-        asked.token(&reply, 1_000.0).unwrap_err()
+        asked.token(&reply, UnixTime::of_whole(1_000)).unwrap_err()
     }
 
     #[test]
@@ -374,7 +375,7 @@ mod tests {
             json!({"token": {"access_token": "t", "expires_in": 60.0, "new": {}}, "error": null}),
         ] {
             let token = outcome(200, &body.to_string(), false).unwrap();
-            assert_eq!(token.expires_at, Some(1_060));
+            assert_eq!(token.expires_at, Some(UnixTime::of_whole(1_060)));
         }
     }
 

@@ -10,6 +10,7 @@ use entrar_core::error::{Error, Kind};
 use entrar_core::http::ca_bundle;
 use entrar_core::proxy::{self, Exception, Proxy};
 use entrar_core::text::presentable;
+use entrar_core::time::UnixTime;
 use entrar_core::tls;
 use entrar_core::variables::{ADDRESS, ORIGIN, VERSION};
 
@@ -92,8 +93,8 @@ pub struct CookieFacts {
     pub is_named: bool,
     /// Why there is no cookie in it.
     pub fault: Option<String>,
-    /// When the cookie expires, in Unix seconds; `None` also if its date cannot be read.
-    pub expires_at: Option<i64>,
+    /// When the cookie expires; `None` also if its date cannot be read.
+    pub expires_at: Option<UnixTime>,
     /// Whether that has passed.
     pub is_expired: bool,
     /// Whether it is the one to be sent.
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
     use entrar_core::variables::COOKIE;
 
-    const NOW: f64 = 1_795_392_000.0;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
     fn report(variables: &[(&str, &str)]) -> Report {
@@ -321,7 +322,7 @@ mod tests {
             place: COOKIE.into(),
             is_named: true,
             fault: None,
-            expires_at: Some(1_795_395_600),
+            expires_at: Some(UnixTime::of_whole(1_795_395_600)),
             is_expired: false,
             is_sent: true,
         };

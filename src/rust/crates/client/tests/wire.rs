@@ -19,6 +19,7 @@ use entrar_core::env::Env;
 use entrar_core::error::Error;
 use entrar_core::http::Http;
 use entrar_core::resource::Resource;
+use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
 use serde_json::{Value, json};
 
@@ -168,7 +169,10 @@ fn failure(replies: Value, timeout: f64) -> (&'static str, usize) {
 #[test]
 fn a_broken_connection_is_tried_again_at_once() {
     let asked = ask(json!([[["reset"]], [good()]]), 10.0);
-    assert_eq!(asked.outcome.unwrap().expires_at, Some(1_795_392_060));
+    assert_eq!(
+        asked.outcome.unwrap().expires_at,
+        Some(UnixTime::of_whole(1_795_392_060))
+    );
     assert_eq!(asked.requests, 2);
     assert_eq!(failure(json!([[["close"]]]), 10.0), ("unreachable", 3));
 }

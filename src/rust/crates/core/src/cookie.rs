@@ -7,18 +7,19 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::DateTime;
 use hmac::digest::Key;
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
+use crate::time::UnixTime;
+
 /// A session's cookie. It is sent unchanged; only its expiry means anything to a client.
 #[derive(Clone, Debug)]
 pub struct Cookie {
     value: SecretString,
-    expires_at: Option<i64>,
+    expires_at: Option<UnixTime>,
     source: Source,
 }
 
@@ -81,9 +82,9 @@ impl Cookie {
             .collect()
     }
 
-    /// When it expires, in Unix seconds; `None` if its date cannot be read.
+    /// When it expires; `None` if its date cannot be read.
     #[must_use]
-    pub fn expires_at(&self) -> Option<i64> {
+    pub fn expires_at(&self) -> Option<UnixTime> {
         self.expires_at
     }
 
@@ -95,13 +96,8 @@ impl Cookie {
 
     /// Whether its date can be read and has passed.
     #[must_use]
-    pub fn is_expired(&self, now: f64) -> bool {
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "dates lie far below 2^52 seconds"
-        )]
-        self.expires_at
-            .is_some_and(|expires_at| expires_at as f64 <= now)
+    pub fn is_expired(&self, now: UnixTime) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
     /// Whether both are the same text.
@@ -112,11 +108,10 @@ impl Cookie {
 }
 
 /// The second field, a date of RFC 1123 in GMT.
-fn expiry(value: &str) -> Option<i64> {
+fn expiry(value: &str) -> Option<UnixTime> {
     let field = value.split('|').nth(1)?.replace('+', " ");
     let date = percent_decode_str(&field).decode_utf8().ok()?;
-    let date = DateTime::parse_from_rfc2822(&date).ok()?;
-    Some(date.timestamp())
+    UnixTime::of_http_date(&date)
 }
 
 /// What stands in a field as it is: the unreserved characters of RFC 3986.
@@ -155,23 +150,21 @@ impl CookieKey {
         Ok(Self(SecretBox::new(key)))
     }
 
-    /// A cookie for this user which expires at this time (Unix seconds).
+    /// A cookie for this user which expires at this time. One that no calendar holds has passed.
     #[must_use]
-    pub fn mint(&self, user: &str, expires_at: i64) -> SecretString {
+    pub fn mint(&self, user: &str, expires_at: UnixTime) -> SecretString {
         let user = utf8_percent_encode(user, ENCODED);
-        // A time that no calendar holds becomes 1970: such a cookie has expired.
-        let date = DateTime::from_timestamp(expires_at, 0).unwrap_or_default();
-        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = expires_at.to_http_date();
         let signed = format!("{user}|{}", utf8_percent_encode(&date, ENCODED));
         let signature = STANDARD.encode(self.mac(&signed).finalize().into_bytes());
         format!("{signed}|{}", utf8_percent_encode(&signature, ENCODED)).into()
     }
 
-    /// The user whom a cookie stands for, at `now` (Unix seconds).
+    /// The user whom a cookie stands for, at `now`.
     ///
     /// # Errors
     /// Why it is not accepted. The signature is compared in constant time, before anything else in it is looked at.
-    pub fn verify(&self, cookie: &str, now: f64) -> Result<String, BadCookie> {
+    pub fn verify(&self, cookie: &str, now: UnixTime) -> Result<String, BadCookie> {
         let (signed, signature) = cookie.rsplit_once('|').ok_or(BadCookie::Forged)?;
         let signature: Vec<u8> = percent_decode_str(signature).collect();
         let signature = STANDARD.decode(signature).map_err(|_| BadCookie::Forged)?;
@@ -180,14 +173,9 @@ impl CookieKey {
             .map_err(|_| BadCookie::Forged)?;
         let (user, date) = signed.split_once('|').ok_or(BadCookie::Forged)?;
         let expires_at = decode(date)
-            .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
-            .ok_or(BadCookie::Forged)?
-            .timestamp();
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "dates lie far below 2^52 seconds"
-        )]
-        if expires_at as f64 <= now {
+            .and_then(|date| UnixTime::of_http_date(&date))
+            .ok_or(BadCookie::Forged)?;
+        if expires_at <= now {
             return Err(BadCookie::Expired);
         }
         decode(user).ok_or(BadCookie::Forged)
@@ -222,9 +210,9 @@ mod tests {
     #[test]
     fn a_workbench_cookie_expires_at_its_date() {
         let cookie = parse("alice|Mon%2C%2023%20Nov%202026%2000%3A00%3A00%20GMT|c2ln\n").unwrap();
-        assert_eq!(cookie.expires_at(), Some(1_795_392_000));
-        assert!(!cookie.is_expired(1_795_391_999.0));
-        assert!(cookie.is_expired(1_795_392_000.0));
+        assert_eq!(cookie.expires_at(), Some(UnixTime::of_whole(1_795_392_000)));
+        assert!(!cookie.is_expired(UnixTime::of_whole(1_795_391_999)));
+        assert!(cookie.is_expired(UnixTime::of_whole(1_795_392_000)));
         assert_eq!(
             cookie.value().expose_secret(),
             "alice|Mon%2C%2023%20Nov%202026%2000%3A00%3A00%20GMT|c2ln"
@@ -234,7 +222,7 @@ mod tests {
     #[test]
     fn two_fields_are_enough_and_a_plus_is_a_space() {
         let cookie = parse("alice|Mon%2C+23+Nov+2026+00%3A00%3A00+GMT").unwrap();
-        assert_eq!(cookie.expires_at(), Some(1_795_392_000));
+        assert_eq!(cookie.expires_at(), Some(UnixTime::of_whole(1_795_392_000)));
     }
 
     #[test]
@@ -242,7 +230,7 @@ mod tests {
         for text in ["alice", "alice|garbage|c2ln", "alice||", "|%ff|"] {
             let cookie = parse(text).unwrap();
             assert_eq!(cookie.expires_at(), None, "{text}");
-            assert!(!cookie.is_expired(f64::MAX));
+            assert!(!cookie.is_expired(UnixTime::new(f64::MAX)));
         }
     }
 
@@ -279,10 +267,10 @@ mod tests {
 
         #[test]
         fn every_second_of_a_century_is_read_back(seconds in 0_i64..4_102_444_800) {
-            let date = DateTime::from_timestamp(seconds, 0).unwrap();
-            let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let time = UnixTime::of_whole(seconds);
+            let date = time.to_http_date();
             let encoded = utf8_percent_encode(&date, NON_ALPHANUMERIC);
-            prop_assert_eq!(parse(&format!("u|{encoded}|s")).unwrap().expires_at(), Some(seconds));
+            prop_assert_eq!(parse(&format!("u|{encoded}|s")).unwrap().expires_at(), Some(time));
         }
     }
 }
@@ -292,8 +280,8 @@ mod minted_tests {
     use super::*;
 
     /// 2026-11-23 00:00:00Z.
-    const NOW: f64 = 1_795_392_000.0;
-    const LATER: i64 = 1_795_392_060;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
+    const LATER: UnixTime = UnixTime::of_whole(1_795_392_060);
 
     fn key() -> CookieKey {
         CookieKey(SecretBox::new(Box::new([7; 32])))
@@ -335,11 +323,8 @@ mod minted_tests {
     #[test]
     fn a_cookie_expires_at_its_date() {
         let cookie = cookie("alice");
-        assert!(key().verify(&cookie, 1_795_392_059.9).is_ok());
-        assert_eq!(
-            key().verify(&cookie, 1_795_392_060.0),
-            Err(BadCookie::Expired)
-        );
+        assert!(key().verify(&cookie, LATER - 0.1).is_ok());
+        assert_eq!(key().verify(&cookie, LATER), Err(BadCookie::Expired));
     }
 
     #[test]

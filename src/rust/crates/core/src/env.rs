@@ -1,7 +1,8 @@
 //! The process's environment variables and clock, as a value: the one place where both are read.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::time::UnixTime;
 
 /// Where variables and the time come from: the process itself, or fixed values for a test.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ enum Source {
     Process,
     Fixed {
         variables: HashMap<String, String>,
-        now: f64,
+        now: UnixTime,
     },
 }
 
@@ -33,14 +34,17 @@ impl Env {
         Self(Source::Process)
     }
 
-    /// A fixed environment whose clock stands still at `now` (Unix seconds).
+    /// A fixed environment whose clock stands still at `now`, a moment or its Unix seconds.
     #[must_use]
-    pub fn fixed(variables: &[(&str, &str)], now: f64) -> Self {
+    pub fn fixed(variables: &[(&str, &str)], now: impl Into<UnixTime>) -> Self {
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self(Source::Fixed { variables, now })
+        Self(Source::Fixed {
+            variables,
+            now: now.into(),
+        })
     }
 
     /// The variable's value; an empty one counts as not set.
@@ -67,13 +71,11 @@ impl Env {
             .find_map(|name| Some((name, self.var(name)?)))
     }
 
-    /// The time, in Unix seconds.
+    /// The time.
     #[must_use]
-    pub fn now(&self) -> f64 {
+    pub fn now(&self) -> UnixTime {
         match &self.0 {
-            Source::Process => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0.0, |elapsed| elapsed.as_secs_f64()),
+            Source::Process => UnixTime::now(),
             Source::Fixed { now, .. } => *now,
         }
     }

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use chrono::DateTime;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use url::Url;
@@ -15,6 +14,7 @@ use crate::env::Env;
 use crate::error::{Error, Kind, Outlook};
 use crate::oauth::believable_wait;
 use crate::proxy::{self, Proxy};
+use crate::time::UnixTime;
 use crate::tls::{Bundle, Tls};
 
 /// The largest reply that is read, in bytes.
@@ -150,7 +150,7 @@ pub async fn send(
     http: &Http,
     request: RequestBuilder,
     server: &str,
-    now: f64,
+    now: UnixTime,
 ) -> Result<Reply, Error> {
     let response = request
         .send()
@@ -159,7 +159,7 @@ pub async fn send(
     read(response, server, now).await
 }
 
-async fn read(mut response: Response, server: &str, now: f64) -> Result<Reply, Error> {
+async fn read(mut response: Response, server: &str, now: UnixTime) -> Result<Reply, Error> {
     let bad = |what: String| Error::new(Kind::BadReply, format!("the reply from {server} {what}"));
     let status = response.status();
     if status.is_redirection() {
@@ -204,15 +204,11 @@ fn target(headers: &HeaderMap) -> String {
 }
 
 /// `Retry-After` in seconds: a number, or a date.
-fn wait(text: &str, now: f64) -> Option<f64> {
+fn wait(text: &str, now: UnixTime) -> Option<f64> {
     let text = text.trim();
     let seconds = match text.parse::<f64>() {
         Ok(seconds) => seconds,
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "dates lie far below 2^52 seconds"
-        )]
-        Err(_) => (DateTime::parse_from_rfc2822(text).ok()?.timestamp() as f64 - now).max(0.0),
+        Err(_) => (UnixTime::of_http_date(text)? - now).max(0.0),
     };
     believable_wait(seconds)
 }
@@ -345,7 +341,7 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
 mod tests {
     use super::*;
 
-    const NOW: f64 = 1_795_392_000.0;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
 
     fn settings(url: &str, variables: &[(&str, &str)]) -> Settings {
         Settings::new(&Env::fixed(variables, NOW), &Url::parse(url).unwrap())

@@ -15,6 +15,7 @@ pub mod resource;
 pub mod retry;
 pub mod rpc;
 pub mod text;
+pub mod time;
 pub mod tls;
 pub mod token;
 pub mod variables;

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::time::UnixTime;
+
 /// A delegated access token.
 #[derive(Clone, Debug)]
 pub struct Token {
@@ -14,8 +16,8 @@ pub struct Token {
     pub token_type: String,
     /// The permissions it carries, separated by spaces.
     pub scope: Option<String>,
-    /// When it expires, in whole Unix seconds; `None` if nothing in the reply tells.
-    pub expires_at: Option<i64>,
+    /// When it expires, in whole seconds; `None` if nothing in the reply tells.
+    pub expires_at: Option<UnixTime>,
     /// The person's identity as a signed JSON Web Token, where the server sends one.
     pub id_token: Option<SecretString>,
 }
@@ -24,13 +26,13 @@ pub struct Token {
 const LONGEST_LIFETIME: f64 = 366.0 * 86_400.0;
 
 impl Token {
-    /// Reads the `token` object of a reply to a request that left at `sent` (Unix seconds).
+    /// Reads the `token` object of a reply to a request that left at `sent`.
     ///
     /// The expiry is `sent + expires_in`, else `expires_on`, else the token's own `exp`.
     ///
     /// # Errors
     /// What is wrong with the reply, in words that do not repeat it.
-    pub fn from_reply(token: &Map<String, Value>, sent: f64) -> Result<Self, String> {
+    pub fn from_reply(token: &Map<String, Value>, sent: UnixTime) -> Result<Self, String> {
         let access_token = match token.get("access_token") {
             Some(Value::String(text)) => text,
             Some(Value::Null) | None => return Err("it has no access_token".into()),
@@ -60,8 +62,8 @@ impl Token {
 fn expiry(
     token: &Map<String, Value>,
     access_token: &str,
-    sent: f64,
-) -> Result<Option<i64>, String> {
+    sent: UnixTime,
+) -> Result<Option<UnixTime>, String> {
     if let Some(expires_in) = number(token, "expires_in")? {
         return at(sent, expires_in, "expires_in").map(Some);
     }
@@ -74,7 +76,7 @@ fn expiry(
         return Ok(expiry_in_token(access_token));
     }
     if let Some(expires_on) = number(token, "expires_on")? {
-        return at(sent, expires_on - sent, "expires_on").map(Some);
+        return at(sent, UnixTime::new(expires_on) - sent, "expires_on").map(Some);
     }
     Ok(expiry_in_token(access_token))
 }
@@ -93,7 +95,7 @@ fn number(token: &Map<String, Value>, name: &str) -> Result<Option<f64>, String>
     }
 }
 
-fn at(sent: f64, lifetime: f64, name: &str) -> Result<i64, String> {
+fn at(sent: UnixTime, lifetime: f64, name: &str) -> Result<UnixTime, String> {
     if lifetime < 0.0 {
         return Err(match name {
             "expires_on" => {
@@ -105,8 +107,7 @@ fn at(sent: f64, lifetime: f64, name: &str) -> Result<i64, String> {
     if lifetime > LONGEST_LIFETIME {
         return Err(format!("its {name} is more than a year away"));
     }
-    #[allow(clippy::cast_possible_truncation, reason = "bounded above")]
-    Ok((sent + lifetime).floor() as i64)
+    Ok((sent + lifetime).floor())
 }
 
 /// A claim that is a string, if the token happens to be a JSON Web Token. Its signature is not
@@ -119,10 +120,11 @@ pub fn claim(access_token: &str, name: &str) -> Option<String> {
     printable.then(|| text.to_owned())
 }
 
-fn expiry_in_token(access_token: &str) -> Option<i64> {
+fn expiry_in_token(access_token: &str) -> Option<UnixTime> {
     let exp = claims(access_token)?.get("exp")?.as_f64()?;
-    #[allow(clippy::cast_possible_truncation, reason = "bounded by the range")]
-    (0.0..1e11).contains(&exp).then_some(exp.floor() as i64)
+    (0.0..1e11)
+        .contains(&exp)
+        .then_some(UnixTime::new(exp).floor())
 }
 
 /// The middle part of a JSON Web Token; any other token has none.
@@ -139,7 +141,7 @@ mod tests {
     use secrecy::ExposeSecret;
     use serde_json::json;
 
-    const SENT: f64 = 1_795_392_000.75;
+    const SENT: UnixTime = UnixTime::new(1_795_392_000.75);
 
     fn read(reply: Value) -> Result<Token, String> {
         Token::from_reply(reply.as_object().unwrap(), SENT)
@@ -150,7 +152,7 @@ mod tests {
             .get("access_token")
             .cloned()
             .unwrap_or(json!("secret"));
-        read(reply).map(|token| token.expires_at)
+        read(reply).map(|token| token.expires_at.map(UnixTime::whole))
     }
 
     #[test]
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(token.access_token.expose_secret(), "secret");
         assert_eq!(token.token_type, "Bearer");
         assert_eq!(token.scope.as_deref(), Some("a b"));
-        assert_eq!(token.expires_at, Some(1_795_395_599));
+        assert_eq!(token.expires_at, Some(UnixTime::of_whole(1_795_395_599)));
         assert_eq!(token.id_token.unwrap().expose_secret(), "id");
     }
 
@@ -304,8 +306,9 @@ mod tests {
         #[test]
         fn a_lifetime_never_reaches_beyond_what_the_reply_says(lifetime in -1e12_f64..1e12) {
             if let Ok(Some(at)) = expires_at(json!({"expires_in": lifetime})) {
-                prop_assert!(at as f64 <= SENT + lifetime);
-                prop_assert!(at as f64 > SENT + lifetime - 1.0);
+                let at = UnixTime::of_whole(at);
+                prop_assert!(at <= SENT + lifetime);
+                prop_assert!(at > SENT + lifetime - 1.0);
             } else {
                 prop_assert!(!(0.0..=LONGEST_LIFETIME).contains(&lifetime));
             }

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use entrar_core::file::read_beginning;
+use entrar_core::time::UnixTime;
 
 use crate::place::Place;
 use crate::runtime_directory::open;
@@ -34,7 +35,7 @@ impl Erasures {
     }
 
     /// Remembers a refusal. Where that fails, git-lfs goes on as if there were no memory.
-    pub(crate) fn add(&self, now: f64) {
+    pub(crate) fn add(&self, now: UnixTime) {
         let Some(path) = &self.0 else { return };
         let goes_on = self.recent(now) > 0;
         let mut options = OpenOptions::new();
@@ -42,7 +43,7 @@ impl Erasures {
         options.create(true).append(goes_on).write(true);
         options.truncate(!goes_on);
         if let Ok(mut file) = open(path, options) {
-            let _ = file.write_all(format!("{now:.3}\n").as_bytes());
+            let _ = file.write_all(format!("{:.3}\n", now.seconds()).as_bytes());
         }
     }
 
@@ -54,11 +55,11 @@ impl Erasures {
     }
 
     /// Whether to stop answering.
-    pub(crate) fn are_too_many(&self, now: f64) -> bool {
+    pub(crate) fn are_too_many(&self, now: UnixTime) -> bool {
         self.recent(now) >= TOO_MANY
     }
 
-    fn recent(&self, now: f64) -> usize {
+    fn recent(&self, now: UnixTime) -> usize {
         let bytes = self
             .0
             .as_ref()
@@ -67,7 +68,7 @@ impl Erasures {
         String::from_utf8_lossy(&bytes)
             .lines()
             .filter_map(|line| line.parse::<f64>().ok())
-            .filter(|time| (0.0..WINDOW).contains(&(now - time)))
+            .filter(|time| (0.0..WINDOW).contains(&(now.seconds() - time)))
             .count()
     }
 }
@@ -93,13 +94,13 @@ mod tests {
     fn the_second_refusal_within_a_minute_is_one_too_many() {
         let directory = tempfile::tempdir().unwrap();
         let erasures = erasures(directory.path(), "contoso/p", "");
-        assert!(!erasures.are_too_many(1_000.0));
-        erasures.add(1_000.0);
-        assert!(!erasures.are_too_many(1_000.0));
-        erasures.add(1_000.5);
-        assert!(erasures.are_too_many(1_000.5));
-        assert!(erasures.are_too_many(1_059.9));
-        assert!(!erasures.are_too_many(1_060.0));
+        assert!(!erasures.are_too_many(UnixTime::new(1_000.0)));
+        erasures.add(UnixTime::new(1_000.0));
+        assert!(!erasures.are_too_many(UnixTime::new(1_000.0)));
+        erasures.add(UnixTime::new(1_000.5));
+        assert!(erasures.are_too_many(UnixTime::new(1_000.5)));
+        assert!(erasures.are_too_many(UnixTime::new(1_059.9)));
+        assert!(!erasures.are_too_many(UnixTime::new(1_060.0)));
     }
 
     #[test]
@@ -107,8 +108,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let erasures = erasures(directory.path(), "contoso/p", "");
         for time in [1_000.0, 1_060.0, 1_120.0] {
-            erasures.add(time);
-            assert!(!erasures.are_too_many(time));
+            erasures.add(UnixTime::new(time));
+            assert!(!erasures.are_too_many(UnixTime::new(time)));
         }
         let text = std::fs::read_to_string(erasures.0.unwrap()).unwrap();
         assert_eq!(text, "1120.000\n");
@@ -118,10 +119,10 @@ mod tests {
     fn an_accepted_answer_clears_the_memory() {
         let directory = tempfile::tempdir().unwrap();
         let erasures = erasures(directory.path(), "contoso/p", "");
-        erasures.add(1_000.0);
-        erasures.add(1_000.0);
+        erasures.add(UnixTime::new(1_000.0));
+        erasures.add(UnixTime::new(1_000.0));
         erasures.clear();
-        assert!(!erasures.are_too_many(1_000.0));
+        assert!(!erasures.are_too_many(UnixTime::new(1_000.0)));
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
         erasures.clear();
     }
@@ -130,17 +131,21 @@ mod tests {
     fn each_organisation_and_account_has_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let one = erasures(directory.path(), "contoso/p", "");
-        one.add(1_000.0);
-        one.add(1_000.0);
-        assert!(erasures(directory.path(), "contoso/other", "").are_too_many(1_000.0));
-        assert!(!erasures(directory.path(), "fabrikam/p", "").are_too_many(1_000.0));
-        assert!(!erasures(directory.path(), "contoso/p", "ada").are_too_many(1_000.0));
+        one.add(UnixTime::new(1_000.0));
+        one.add(UnixTime::new(1_000.0));
+        assert!(
+            erasures(directory.path(), "contoso/other", "").are_too_many(UnixTime::new(1_000.0))
+        );
+        assert!(!erasures(directory.path(), "fabrikam/p", "").are_too_many(UnixTime::new(1_000.0)));
+        assert!(
+            !erasures(directory.path(), "contoso/p", "ada").are_too_many(UnixTime::new(1_000.0))
+        );
     }
 
     #[test]
     fn what_is_remembered_holds_no_name_and_is_the_owners() {
         let directory = tempfile::tempdir().unwrap();
-        erasures(directory.path(), "contoso/p", "canary-pat").add(1_000.0);
+        erasures(directory.path(), "contoso/p", "canary-pat").add(UnixTime::new(1_000.0));
         let file = directory
             .path()
             .read_dir()
@@ -163,10 +168,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let erasures = erasures(directory.path(), "contoso/p", "");
         std::fs::write(erasures.0.as_ref().unwrap(), b"NaN\n\xff\n1e999\n").unwrap();
-        assert!(!erasures.are_too_many(1_000.0));
+        assert!(!erasures.are_too_many(UnixTime::new(1_000.0)));
         let nowhere = Erasures(None);
-        nowhere.add(1.0);
+        nowhere.add(UnixTime::new(1.0));
         nowhere.clear();
-        assert!(!nowhere.are_too_many(1.0));
+        assert!(!nowhere.are_too_many(UnixTime::new(1.0)));
     }
 }

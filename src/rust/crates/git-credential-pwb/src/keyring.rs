@@ -12,6 +12,7 @@ use std::fmt;
 use entrar_client::origin::Session;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
+use entrar_core::time::UnixTime;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -25,14 +26,13 @@ const LEAST: f64 = 300.0;
 pub(crate) struct Password {
     pub(crate) token: SecretString,
     /// In Unix seconds.
-    pub(crate) expires_at: Option<i64>,
+    pub(crate) expires_at: Option<UnixTime>,
 }
 
 impl Password {
     /// For how many whole seconds it may be kept.
-    fn keeps(&self, now: f64) -> Option<u32> {
-        #[allow(clippy::cast_precision_loss, reason = "a believable expiry")]
-        let seconds = self.expires_at? as f64 - LEAST - now;
+    fn keeps(&self, now: UnixTime) -> Option<u32> {
+        let seconds = self.expires_at? - LEAST - now;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -43,7 +43,7 @@ impl Password {
 
     fn to_payload(&self) -> Zeroizing<Vec<u8>> {
         let token = self.token.expose_secret().as_bytes();
-        let expires_at = self.expires_at.unwrap_or_default().to_string();
+        let expires_at = self.expires_at.unwrap_or_default().whole().to_string();
         // Of its full size at once: a growing buffer leaves copies behind.
         let mut payload = Vec::with_capacity(expires_at.len() + 1 + token.len());
         payload.extend_from_slice(expires_at.as_bytes());
@@ -56,7 +56,7 @@ impl Password {
         let (expires_at, token) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
         let is_token = !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic());
         Some(Self {
-            expires_at: Some(expires_at.parse().ok()?),
+            expires_at: Some(UnixTime::of_whole(expires_at.parse().ok()?)),
             token: is_token.then(|| token.into())?,
         })
     }
@@ -120,14 +120,14 @@ impl Slot {
     }
 
     /// The token that is kept here, if any. What cannot be opened is none.
-    pub(crate) fn read(&self, now: f64) -> Result<Option<Password>, Refusal> {
+    pub(crate) fn read(&self, now: UnixTime) -> Result<Option<Password>, Refusal> {
         let sealed = kernel::read(&self.description())?;
         let password = sealed.and_then(|sealed| self.open(&sealed));
         Ok(password.filter(|password| password.keeps(now).is_some()))
     }
 
     /// Keeps a token instead of what was here; the result is for how many seconds. One that soon expires is not kept.
-    pub(crate) fn keep(&self, password: &Password, now: f64) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn keep(&self, password: &Password, now: UnixTime) -> Result<Option<u32>, Refusal> {
         if let Some(seconds) = password.keeps(now) {
             kernel::keep(&self.description(), &self.seal(password)?, seconds)?;
             return Ok(Some(seconds));
@@ -276,12 +276,12 @@ mod tests {
     use super::*;
     use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY};
 
-    const NOW: f64 = 1_795_392_000.5;
+    const NOW: UnixTime = UnixTime::new(1_795_392_000.5);
 
     fn password(lifetime: i64) -> Password {
         Password {
             token: "canary-token".into(),
-            expires_at: Some(1_795_392_000 + lifetime),
+            expires_at: Some(UnixTime::of_whole(1_795_392_000 + lifetime)),
         }
     }
 
@@ -303,7 +303,7 @@ mod tests {
         }
         let opened = slot("canary").open(&sealed).unwrap();
         assert_eq!(opened.token.expose_secret(), "canary-token");
-        assert_eq!(opened.expires_at, Some(1_795_395_600));
+        assert_eq!(opened.expires_at, Some(UnixTime::of_whole(1_795_395_600)));
         assert_ne!(slot("canary").seal(&password(3_600)).unwrap(), sealed);
 
         assert!(slot("other").open(&sealed).is_none());
@@ -371,7 +371,7 @@ mod tests {
     fn a_payload_is_read_back_and_what_is_none_is_not_taken() {
         let read = Password::from_payload(&password(3_600).to_payload()).unwrap();
         assert_eq!(read.token.expose_secret(), "canary-token");
-        assert_eq!(read.expires_at, Some(1_795_395_600));
+        assert_eq!(read.expires_at, Some(UnixTime::of_whole(1_795_395_600)));
         for payload in [
             &b""[..],
             b"1795395600",

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead};
 
+use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The longest line that is read, in bytes without its line feed: git's own limit.
@@ -134,8 +135,8 @@ pub struct Answer<'a> {
     pub username: &'a [u8],
     /// The token.
     pub password: &'a SecretString,
-    /// When the token expires, in Unix seconds.
-    pub expires_at: Option<i64>,
+    /// When the token expires.
+    pub expires_at: Option<UnixTime>,
     /// Whether to be asked once more if this is refused.
     pub second_chance: bool,
 }
@@ -157,7 +158,10 @@ impl Answer<'_> {
         line("username", self.username);
         line("password", self.password.expose_secret().as_bytes());
         if let Some(expires_at) = self.expires_at {
-            line("password_expiry_utc", expires_at.to_string().as_bytes());
+            line(
+                "password_expiry_utc",
+                expires_at.whole().to_string().as_bytes(),
+            );
         }
         if self.second_chance {
             line("continue", b"1");
@@ -281,7 +285,7 @@ mod tests {
             answer.to_bytes(),
             b"username=contoso\npassword=canary-token\n"
         );
-        answer.expires_at = Some(1_795_392_000);
+        answer.expires_at = Some(UnixTime::of_whole(1_795_392_000));
         answer.second_chance = true;
         let expected = "capability[]=state\nusername=contoso\npassword=canary-token\n\
             password_expiry_utc=1795392000\ncontinue=1\nstate[]=git-credential-pwb:second-chance\n";

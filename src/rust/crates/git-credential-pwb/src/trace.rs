@@ -9,12 +9,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
 use entrar_client::origin::Session;
 use entrar_client::timeout::VARIABLE;
 use entrar_core::cookie::Source;
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
+use entrar_core::time::UnixTime;
 
 use crate::guid::Guid;
 use crate::keyring::Refusal;
@@ -49,7 +49,7 @@ pub(crate) enum Fact<'a> {
     Dropped,
     NoToken(Kind),
     BadTimeout,
-    Expiry(Option<i64>, f64),
+    Expiry(Option<UnixTime>, UnixTime),
     Tenants(Option<&'a Guid>, Option<&'a Guid>),
     Answered { second_chance: bool },
     Quit,
@@ -120,11 +120,7 @@ impl fmt::Display for Fact<'_> {
             Self::BadTimeout => write!(f, "no token: {VARIABLE} is no number of seconds"),
             Self::Expiry(None, _) => f.write_str("token: does not tell when it expires"),
             Self::Expiry(Some(at), now) => {
-                let time = DateTime::from_timestamp(*at, 0).unwrap_or_default();
-                let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-                #[allow(clippy::cast_precision_loss, reason = "a believable expiry")]
-                let seconds = *at as f64 - now;
-                write!(f, "token: expires {time}, in {seconds:.0} s")
+                write!(f, "token: expires {at}, in {:.0} s", *at - *now)
             }
             Self::Tenants(issuer, wanted) => {
                 let verdict = match (issuer, wanted) {
@@ -180,7 +176,11 @@ mod tests {
     #[test]
     fn an_expiry_is_shown_in_utc() {
         assert_eq!(
-            Fact::Expiry(Some(1_795_392_000), 1_795_391_940.4).to_string(),
+            Fact::Expiry(
+                Some(UnixTime::of_whole(1_795_392_000)),
+                UnixTime::new(1_795_391_940.4)
+            )
+            .to_string(),
             "token: expires 2026-11-23T00:00:00Z, in 60 s"
         );
     }

@@ -10,6 +10,7 @@ use std::process;
 use entrar_client::origin::Identity;
 use entrar_client::renewal::{CacheEntry, Fallback, Next};
 use entrar_core::env::Env;
+use entrar_core::time::UnixTime;
 use extendr_api::prelude::*;
 
 /// An `entrar_token`, and its `access_token`: the string that a hit hands out.
@@ -59,7 +60,7 @@ fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> Option<T> {
 }
 
 /// The string of the token that is kept for a resource, or `NULL` where there is none to hand out.
-pub fn secret(resource: &str, now: f64) -> Robj {
+pub fn secret(resource: &str, now: UnixTime) -> Robj {
     let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, false) {
         Next::Serve(token) => Some(token.access_token.clone()),
         Next::Refuse(_) | Next::Ask => None,
@@ -69,7 +70,7 @@ pub fn secret(resource: &str, now: f64) -> Robj {
 
 /// What is kept for a resource: the whole token, a failure to raise again, or `NULL` where the server must
 /// be asked.
-pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
+pub fn look_up(resource: &str, now: UnixTime, insist: bool) -> Robj {
     let kept = with_tokens(|tokens| match tokens.get(resource)?.next(now, insist) {
         Next::Serve(token) => Some(token.list.clone()),
         Next::Refuse(failure) => Some(failure.clone()),
@@ -79,7 +80,7 @@ pub fn look_up(resource: &str, now: f64, insist: bool) -> Robj {
 }
 
 /// Keeps a token, an `entrar_token`, that was asked for at `sent`.
-pub fn keep(resource: &str, list: &List, sent: f64) {
+pub fn keep(resource: &str, list: &List, sent: UnixTime) {
     let field = |name: &str| {
         list.iter()
             .find(|(field, _)| *field == name)
@@ -90,7 +91,8 @@ pub fn keep(resource: &str, list: &List, sent: f64) {
     };
     let expires_at = field("expires_at")
         .and_then(|value| value.as_real())
-        .filter(|seconds| seconds.is_finite());
+        .filter(|seconds| seconds.is_finite())
+        .map(UnixTime::new);
     let token = Token {
         list: list.clone().into(),
         access_token,
@@ -108,7 +110,7 @@ pub fn keep(resource: &str, list: &List, sent: f64) {
 pub fn remember(
     resource: &str,
     failure: &List,
-    now: f64,
+    now: UnixTime,
     is_final: bool,
     retry_after: Option<f64>,
     insist: bool,

@@ -8,6 +8,7 @@ use entrar_client::remedy::{Reader, remedy};
 use entrar_client::report::{CookieFacts, Report, Way};
 use entrar_core::error::Error;
 use entrar_core::proxy::Exception;
+use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
 use extendr_api::prelude::*;
 use secrecy::ExposeSecret;
@@ -23,7 +24,12 @@ pub fn granted(granted: &Token, in_clear: bool) -> List {
 
 /// The same for a failure.
 pub fn failed(failure: &Error, origin: Option<Origin>, in_clear: bool) -> List {
-    reply(().into(), error(failure, origin).into(), ().into(), in_clear)
+    reply(
+        ().into(),
+        error(failure, origin).into(),
+        ().into(),
+        in_clear,
+    )
 }
 
 /// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
@@ -57,7 +63,7 @@ fn token(token: &Token) -> List {
         ("access_token", token.access_token.expose_secret().into()),
         ("token_type", token.token_type.as_str().into()),
         ("scope", text(token.scope.as_deref())),
-        ("expires_at", number(seconds(token.expires_at))),
+        ("expires_at", time(token.expires_at)),
     ];
     if let Some(id_token) = &token.id_token {
         fields.push(("id_token", id_token.expose_secret().into()));
@@ -161,7 +167,7 @@ fn cookie(cookie: &CookieFacts) -> List {
         place = cookie.place.as_str(),
         named = cookie.is_named,
         fault = text(cookie.fault.as_deref()),
-        expires_at = number(seconds(cookie.expires_at)),
+        expires_at = time(cookie.expires_at),
         expired = cookie.is_expired,
         sent = cookie.is_sent
     )
@@ -204,12 +210,9 @@ fn number(number: Option<f64>) -> Robj {
     number.map_or_else(Rfloat::na, Rfloat::from).into()
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "dates lie far below 2^52 seconds"
-)]
-fn seconds(seconds: Option<i64>) -> Option<f64> {
-    seconds.map(|seconds| seconds as f64)
+/// Unix seconds, or `NA`.
+fn time(time: Option<UnixTime>) -> Robj {
+    number(time.map(UnixTime::seconds))
 }
 
 /// A string, or `NA`.

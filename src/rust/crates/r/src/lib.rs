@@ -27,6 +27,7 @@ use entrar_client::rpc;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::resource::{self, Resource};
+use entrar_core::time::UnixTime;
 use entrar_core::token::{self, Token};
 use extendr_api::prelude::*;
 
@@ -90,7 +91,7 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
 /// @noRd
 #[extendr]
 fn ide_token(resource: &str, token: List, sent: f64) -> List {
-    let read = Token::from_reply(&convert::fields(&token), sent);
+    let read = Token::from_reply(&convert::fields(&token), sent.into());
     match read {
         Ok(token) => {
             cache::answered(resource);
@@ -156,7 +157,7 @@ fn well_known_resources() -> List {
 /// @noRd
 #[extendr]
 fn keep_token(resource: &str, token: List, sent: f64) {
-    cache::keep(resource, &token, sent);
+    cache::keep(resource, &token, sent.into());
 }
 
 /// Remembers that there was no token.
@@ -194,7 +195,8 @@ fn drop_tokens() {
 /// @noRd
 #[extendr]
 fn renewal_time(sent: f64, expires_at: Rfloat) -> f64 {
-    renewal::renewal_time(sent, Option::from(expires_at))
+    let expires_at: Option<f64> = expires_at.into();
+    renewal::renewal_time(sent.into(), expires_at.map(UnixTime::new)).seconds()
 }
 
 /// What a token tells of itself, if it does: whose it is, of which tenant, for whom and of which app.

@@ -31,8 +31,7 @@ async fn listen(authority: &str, people: usize) {
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE).unwrap());
     let cookie_key = CookieKey::generate().unwrap();
-    #[allow(clippy::cast_possible_truncation, reason = "a clock's seconds")]
-    let tomorrow = env.now() as i64 + 86_400;
+    let tomorrow = env.now() + 86_400.0;
     for person in 0..people {
         let user = format!("person-{person}@example.com");
         exchanges.sign_in(&user, "1.AXoA-bQ7zN_0.".repeat(80).into());

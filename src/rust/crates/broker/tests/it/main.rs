@@ -28,13 +28,14 @@ use entrar_broker::rpc::{Broker, app};
 use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
 use entrar_core::rpc::COOKIE_HEADER;
+use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 /// 2026-11-23 00:00:00Z: the broker's clock in all tests.
-const NOW: f64 = 1_795_392_000.0;
-const LATER: i64 = 1_795_392_060;
+const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
+const LATER: UnixTime = UnixTime::of_whole(1_795_392_060);
 const USER: &str = "ada@example.com";
 const STORAGE: &str = "https://storage.azure.com";
 /// Long enough that no test on a busy machine meets it by accident.
@@ -104,7 +105,7 @@ impl Session {
     }
 
     /// The same broker's exchanges, behind another key, with a cookie for this user and time.
-    fn with_cookie(self, user: &str, expires_at: i64) -> Self {
+    fn with_cookie(self, user: &str, expires_at: UnixTime) -> Self {
         session_of(self.exchanges, user, expires_at)
     }
 
@@ -142,7 +143,7 @@ impl Session {
 }
 
 /// A broker with these exchanges, and a cookie of its own for this user and time.
-fn session_of(exchanges: Exchanges, user: &str, expires_at: i64) -> Session {
+fn session_of(exchanges: Exchanges, user: &str, expires_at: UnixTime) -> Session {
     let cookie_key = CookieKey::generate().unwrap();
     let cookie = cookie_key.mint(user, expires_at).expose_secret().to_owned();
     let broker = Broker {

@@ -114,7 +114,7 @@ async fn a_bad_cookie_is_refused_before_the_body_is_looked_at() {
 #[tokio::test]
 async fn an_expired_cookie_is_refused() {
     let (session, _endpoint) = session().await;
-    let session = session.with_cookie(USER, NOW as i64);
+    let session = session.with_cookie(USER, NOW);
     let reply = session.send(session.request(STORAGE)).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert_eq!(reply.body["error"]["description"], "the cookie has expired");

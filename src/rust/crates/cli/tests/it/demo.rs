@@ -224,12 +224,15 @@ async fn the_session_gets_tokens_that_its_resources_accept() {
             .client()
             .get(format!("{graph}/v1.0/me"))
             .header("authorization", bearer);
-        let me = http::send(&http, request, "graph", 0.0).await.ok().unwrap();
+        let me = http::send(&http, request, "graph", 0.0.into())
+            .await
+            .ok()
+            .unwrap();
         (token, me)
     })
     .await
     .unwrap();
-    assert_eq!(token.expires_at, Some(1_077));
+    assert_eq!(token.expires_at, Some(1_077.0.into()));
     assert_eq!(me.status, 200);
     assert!(
         me.body
