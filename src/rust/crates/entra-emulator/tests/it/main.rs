@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use entra_emulator::{Clock, Options, Person, Tenant, app};
+use entra_emulator::{App, Clock, Credential, Options, Tenant, User, app};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
@@ -71,7 +71,7 @@ impl Emulated {
         let clock = Clock::new(move || read.load(Ordering::SeqCst));
         let tenant = Arc::new(Tenant::new(Options { clock, ..options }).unwrap());
         let refresh_token = tenant
-            .sign_in(&Person::default())
+            .sign_in(&User::default())
             .unwrap()
             .expose_secret()
             .to_owned();
@@ -84,9 +84,9 @@ impl Emulated {
     }
 
     fn confidential() -> Self {
-        let client_secret = Some(SecretString::from("the app's secret"));
+        let secret = SecretString::from("the app's secret");
         Self::with(Options {
-            client_secret,
+            apps: vec![App::confidential(Credential::Secret(secret))],
             ..Options::default()
         })
     }
