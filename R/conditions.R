@@ -1,4 +1,5 @@
-# What R says when there is no token: one row a kind, and the help page that explains them.
+# What R says when there is no token, and the help page that explains each kind. What to do about one is Rust's to say
+# (`client/src/remedy.rs`): it depends on who has opened the session.
 
 #' Kinds of errors, and what to do about them
 #'
@@ -82,24 +83,6 @@
 #' @aliases entrar_error
 NULL
 
-# What to do, by kind. Rust has the same kinds, in the same order.
-remedies <- c(
-  bad_resource = "Use a name of azure_resources(), or the resource's URI or GUID as its documentation gives it.",
-  no_session = "There are tokens in a Posit Workbench session with delegated Azure credentials. To try it without one, see \"Without Workbench\" in ?entrar::entrar.",
-  server_too_old = "Ask the administrator for Posit Workbench 2024.12.0 or later with delegated Azure credentials, and check that RS_SERVER_ADDRESS is its address.",
-  bad_cookie = "Restart R. If that does not help, sign out of Posit Workbench and sign in again.",
-  unreachable = "Check RS_SERVER_ADDRESS and the network; for https also REQUESTS_CA_BUNDLE.",
-  timeout = "Try again. To wait longer, set options(entrar.timeout = 60), in seconds.",
-  bad_reply = "Check that RS_SERVER_ADDRESS is the address of Posit Workbench, and that no proxy stands in between.",
-  server_error = "Try again; if it stays, give this message to the administrator of the server.",
-  sign_in_required = "Sign out of Posit Workbench and sign in again.",
-  consent_required = "Ask an administrator to give the server's app registration delegated permission for this resource, and to consent to it.",
-  access_denied = "An administrator of your organisation decides about this; asking again does not help.",
-  misconfigured = "You cannot mend this: ask the administrator to check the server's app registration, its secret and its tenant.",
-  throttled = "Wait before you try again, and reuse a token until shortly before it expires.",
-  unavailable = "Try again later."
-)
-
 # The condition for a failure: `failure` holds what Rust knows of it (see `crates/r/src/convert.rs`),
 # or only `kind` and `message` where R has found it by itself.
 new_failure <- function(failure, resource, call) {
@@ -136,11 +119,7 @@ failure_message <- function(failure, resource) {
     paste0(failure_opening(resource), end_sentence(failure$message)),
     if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
     wait,
-    if (is.null(failure$remedy) || is.na(failure$remedy)) {
-      remedies[[failure$kind]]
-    } else {
-      failure$remedy
-    },
+    if (is.na(failure$remedy)) usual_remedy(failure$kind) else failure$remedy,
     where_to_read(failure$kind)
   )
   paste(lines, collapse = "\n")

@@ -95,10 +95,20 @@ token_claims <- function(access_token) .Call(wrap__token_claims, access_token)
 #' @noRd
 has_server_session <- function() .Call(wrap__has_server_session)
 
+#' Whether tokens come from RStudio's own function, in an R that has it.
+#' @noRd
+leaves_it_to_rstudio <- function() .Call(wrap__leaves_it_to_rstudio)
+
+#' What to do where there is no token and nothing more is known than its kind.
+#' @param kind One of `failure_kinds()`.
+#' @noRd
+usual_remedy <- function(kind) .Call(wrap__usual_remedy, kind)
+
 #' What the environment says about the session; nothing is asked.
+#' @param has_rstudios_function Whether this R has RStudio's own function for tokens.
 #' @return A list, as `convert::report()` makes it: no secret is in it.
 #' @noRd
-session_report <- function() .Call(wrap__session_report)
+session_report <- function(has_rstudios_function) .Call(wrap__session_report, has_rstudios_function)
 
 #' Asks whether the session's server answers, without the cookie.
 #' @param timeout Seconds for the whole call.

@@ -17,7 +17,7 @@ has_azure_session <- function() {
 # An RStudio session without the job launcher has no server address: the IDE's own function is the
 # only way in.
 use_ide <- function() {
-  !nzchar(Sys.getenv("RS_SERVER_ADDRESS")) && !is.null(ide_function())
+  !is.null(ide_function()) && leaves_it_to_rstudio()
 }
 
 ide_function <- function() {

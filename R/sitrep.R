@@ -25,8 +25,8 @@
 #'   * `time`: when the report was made. `started`: when this R process was.
 #'   * `versions`: of entrar and of R, and R's `platform`.
 #'   * `timeout`: the `seconds` that a question may take, or the `fault` of the setting.
-#'   * `place`: its `name`, one of `"workbench"`, `"server"` (Workbench or a broker, which does not say
-#'     so), `"ide"`, `"connect"` and `"none"`; what it was `found` by; the `failure` if there is no session.
+#'   * `place`: its `name`, one of `"workbench"`, `"agent"`, `"hub"`, `"server"` (which does not say which of them it
+#'     is), `"ide"`, `"connect"` and `"none"`; what it was `found` by; the `failure` if there is no session.
 #'   * `server`: `address`, `in_clear` (whether others can read what is sent), `version` and
 #'     `version_failure`, `reachable`, `status`, `milliseconds`, and the `failure` to reach it.
 #'   * `cookies`: for the file and the variable each `place`, `named`, `fault`, `expires_at`, `expired` and
@@ -58,7 +58,7 @@ azure_sitrep <- function(resources = NULL) {
   }
   now <- as.numeric(Sys.time())
   timeout <- sitrep_timeout()
-  session <- session_report()
+  session <- session_report(!is.null(ide_function()))
   place <- sitrep_place(session)
   probe <- if (!is.na(session$address)) unless_interrupted(probe_server(timeout$seconds))
   server <- sitrep_server(session, probe)
@@ -102,31 +102,11 @@ sitrep_timeout <- function() {
   )
 }
 
-# In the order in which a token would be asked for.
 sitrep_place <- function(session) {
-  no_session <- identical(session$address_failure$kind, "no_session")
-  product <- if (is.na(session$product)) "" else session$product
-  # The agent's place is after the IDE.
-  name <- if (no_session && use_ide()) {
-    "ide"
-  } else if (product == "WORKBENCH") {
-    "workbench"
-  } else if (!no_session) {
-    "server"
-  } else if (product == "CONNECT") {
-    "connect"
-  } else {
-    "none"
-  }
-  found <- c(
-    if (!no_session) "RS_SERVER_ADDRESS",
-    if (name == "ide") ".rs.api.getDelegatedAzureToken",
-    if (name %in% c("workbench", "connect")) session$product_variable
-  )
   list(
-    name = name,
-    found = found,
-    failure = if (no_session && name != "ide") sitrep_failure(session$address_failure)
+    name = session$place,
+    found = session$found,
+    failure = sitrep_failure(session$no_session)
   )
 }
 
@@ -134,9 +114,6 @@ sitrep_server <- function(session, probe) {
   answer <- probe$answer
   if (is.null(answer)) {
     answer <- list(status = NA_integer_, milliseconds = NA_real_)
-  }
-  address_failure <- if (!identical(session$address_failure$kind, "no_session")) {
-    session$address_failure
   }
   list(
     address = session$address,
@@ -146,7 +123,7 @@ sitrep_server <- function(session, probe) {
     reachable = if (is.null(probe)) NA else !is.null(probe$answer),
     status = answer$status,
     milliseconds = answer$milliseconds,
-    failure = sitrep_failure(if (is.null(probe)) address_failure else probe$failure)
+    failure = sitrep_failure(if (is.null(probe)) session$address_failure else probe$failure)
   )
 }
 
@@ -293,6 +270,8 @@ entries_of_place <- function(x) {
   what <- c(
     workbench = "Posit Workbench",
     server = "a session of Posit Workbench, or of a broker in its place",
+    agent = "a session of your own agent",
+    hub = "a session of a hub",
     ide = "the RStudio IDE, which has a function of its own for this",
     connect = "Posit Connect",
     none = "neither Posit Workbench nor the RStudio IDE"
@@ -528,12 +507,13 @@ lines_of <- function(entries, marks, colours) {
     text <- gsub("[[:cntrl:]]+", " ", text)
     strwrap(text, width = max(getOption("width"), indent + 40), indent = indent, exdent = indent)
   }
+  advice <- vapply(failure_kinds(), usual_remedy, "")
   given <- character()
   lines <- character()
   for (i in seq_along(entries)) {
     entry <- entries[[i]]
     details <- entry$details[!entry$details %in% given]
-    given <- c(given, details[details %in% remedies | grepl("^See ", details)])
+    given <- c(given, details[details %in% advice | grepl("^See ", details)])
     text <- wrapped(entry$text)
     mark <- marks[[entry$mark]]
     if (!is.null(colours)) {

@@ -173,6 +173,7 @@ local_session <- function(address = NA, cookie = canary_cookie(), ..., frame = p
     RSTUDIO_VERSION = NA,
     POSIT_PRODUCT = NA,
     RSTUDIO_PRODUCT = NA,
+    ENTRAR_ORIGIN = NA,
     ENTRAR_TIMEOUT = NA,
     REQUESTS_CA_BUNDLE = NA,
     CURL_CA_BUNDLE = NA,

@@ -1,5 +1,21 @@
-test_that("R has a remedy for each kind that Rust knows, in its order", {
-  expect_identical(names(remedies), failure_kinds())
+test_that("each kind has a remedy of its own", {
+  local_session(NA, NA)
+  remedies <- vapply(failure_kinds(), usual_remedy, "")
+  expect_match(remedies, "^[A-Z].*\\.$")
+  expect_false(anyDuplicated(remedies) > 0)
+})
+
+test_that("what to do depends on who has opened the session", {
+  remedies <- function(...) {
+    local_session("http://127.0.0.1:1", NA, ...)
+    vapply(failure_kinds(), usual_remedy, "")
+  }
+  sign_in <- function(...) remedies(...)[["sign_in_required"]]
+  expect_identical(sign_in(), "Sign out of Posit Workbench and sign in again.")
+  expect_identical(sign_in(ENTRAR_ORIGIN = "agent"), "Sign in again with azure_sign_in().")
+  for (origin in c("agent", "hub")) {
+    expect_false(any(grepl("Posit Workbench", remedies(ENTRAR_ORIGIN = origin))))
+  }
 })
 
 test_that("the help page has a heading for each kind, and no other for a kind", {

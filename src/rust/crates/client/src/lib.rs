@@ -1,13 +1,18 @@
 //! Client of the session RPC through which Posit Workbench, or entrar's own broker, hands out
 //! *delegated* Microsoft Entra ID access tokens: tokens that stand for the signed-in person.
 //!
-//! A token's way: [`session::Session::discover`] finds the server, [`session::Session::cookie`]
-//! the session's cookie, [`rpc::delegated_token`] asks, and [`entrar_core::token::Token`] is the answer.
+//! A token's way: [`origin::Session::find`] finds the server and how to prove who asks, [`rpc::delegated_token`] asks, and
+//! [`entrar_core::token::Token`] is the answer. What to do where there is none stands in [`remedy`].
 //!
 //! The crate knows nothing of R, of git or of the broker.
 
+mod cookie_place;
+pub mod origin;
+pub mod posit;
+pub mod probe;
+pub mod remedy;
 pub mod renewal;
+pub mod reply;
 pub mod report;
 pub mod rpc;
-pub mod session;
 pub mod timeout;

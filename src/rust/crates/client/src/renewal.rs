@@ -29,7 +29,7 @@ pub fn renewal_time(sent: UnixTime, expires_at: Option<UnixTime>) -> UnixTime {
 
 /// What is kept for one question: its token `T`, and its latest error `E`.
 #[derive(Debug)]
-pub struct Kept<T, E> {
+pub struct CacheEntry<T, E> {
     token: Option<Dated<T>>,
     setback: Option<Setback<E>>,
 }
@@ -79,7 +79,7 @@ pub enum Fallback<'a, T> {
     Raise,
 }
 
-impl<T, E> Default for Kept<T, E> {
+impl<T, E> Default for CacheEntry<T, E> {
     fn default() -> Self {
         Self {
             token: None,
@@ -88,7 +88,7 @@ impl<T, E> Default for Kept<T, E> {
     }
 }
 
-impl<T, E> Kept<T, E> {
+impl<T, E> CacheEntry<T, E> {
     /// What to do at `now`. `insist` asks for a new token though the old one would do.
     pub fn next(&self, now: UnixTime, insist: bool) -> Next<'_, T, E> {
         // A clock that was set back makes every date here meaningless.
@@ -128,7 +128,7 @@ impl<T, E> Kept<T, E> {
     }
 
     /// Remembers an error that came at `now`. `is_final` if asking again cannot cure it;
-    /// `retry_after` is what the server asks to wait; `insist` as for [`Kept::next`].
+    /// `retry_after` is what the server asks to wait; `insist` as for [`CacheEntry::next`].
     pub fn failed(
         &mut self,
         error: E,
@@ -180,7 +180,7 @@ mod tests {
         UnixTime::new(seconds)
     }
 
-    type Tokens = Kept<&'static str, &'static str>;
+    type Tokens = CacheEntry<&'static str, &'static str>;
 
     fn kept(sent: f64, expires_at: f64) -> Tokens {
         let mut kept = Tokens::default();
@@ -314,7 +314,7 @@ mod tests {
             lifetime in 0.0_f64..7200.0,
             steps in prop::collection::vec(0.0_f64..600.0, 1..200),
         ) {
-            let mut kept = Kept::<UnixTime, ()>::default();
+            let mut kept = CacheEntry::<UnixTime, ()>::default();
             let mut now = at(0.0);
             let mut last_asked = at(f64::NEG_INFINITY);
             for step in steps {

@@ -1,35 +1,33 @@
-//! What is known of a session without asking for a token: where it comes from, what it would send and
-//! by which way, and whether its server answers at all.
+//! What is known of a session without asking anybody: where it comes from, what it would send and by which way.
 //!
 //! Nothing here is secret: cookies appear with their place and date, proxies without their passwords.
 
 use std::path::Path;
-use std::time::Duration;
 
 use entrar_core::address::Address;
 use entrar_core::env::Env;
-use entrar_core::error::Error;
-use entrar_core::http::{Http, ca_bundle};
+use entrar_core::error::{Error, Kind};
+use entrar_core::http::ca_bundle;
 use entrar_core::proxy::{self, Exception, Proxy};
-use entrar_core::retry::retried;
 use entrar_core::text::presentable;
 use entrar_core::time::UnixTime;
 use entrar_core::tls;
-use entrar_core::variables::VERSION;
-use reqwest::header::{DATE, HeaderMap};
-use tokio::time::Instant;
+use entrar_core::variables::{ADDRESS, ORIGIN, VERSION};
 
-use crate::rpc::too_slow;
-use crate::session::{self, check_version, find_address, product};
+use crate::cookie_place::{CookiePlace, best};
+use crate::origin::{self, Door, Origin, Session};
+use crate::posit::{self, CONNECT, WORKBENCH, check_version};
 
 /// What this process's environment says.
 #[derive(Debug)]
 pub struct Report {
-    /// Which of Posit's products this is, and the variable that says so.
-    pub product: Option<(&'static str, &'static str)>,
-    /// The server's address, or why there is none.
-    pub address: Result<Address, Error>,
-    /// The server's version, if the environment has it.
+    /// Where the session comes from.
+    pub place: Place,
+    /// Who opens sessions here, as far as that is known.
+    pub origin: Option<Origin>,
+    /// The session, or why its address cannot be used, or why there is none.
+    pub session: Result<Session, Error>,
+    /// The version of Workbench, if the environment has it.
     pub version: Option<String>,
     /// Why that version will not do.
     pub version_error: Option<Error>,
@@ -40,6 +38,51 @@ pub struct Report {
     /// The way to the address.
     pub way: Option<Way>,
 }
+
+/// Where a session comes from, and how that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `"workbench"`, `"agent"`, `"hub"`; `"server"` for a server that does not say which it is; `"ide"` for RStudio's own
+    /// function; `"connect"` and `"none"`, where there is no session.
+    pub name: &'static str,
+    /// The variables or the function that tell.
+    pub found_by: Vec<&'static str>,
+}
+
+impl Place {
+    fn new(env: &Env, has_rstudios_function: bool) -> Self {
+        let product = posit::product(env);
+        let by_product = |name| product.filter(|(product, _)| *product == name);
+        if let Some((_, variable)) = by_product(CONNECT) {
+            return Self::found("connect", &[variable]);
+        }
+        if has_rstudios_function && origin::leaves_it_to_rstudio(env) {
+            return Self::found("ide", &[RSTUDIOS_FUNCTION]);
+        }
+        let has_address = env.var(ADDRESS).is_some();
+        match (origin::here(env), by_product(WORKBENCH)) {
+            (Some(origin @ (Origin::Agent | Origin::Hub)), _) => {
+                Self::found(origin.as_str(), &[ADDRESS, ORIGIN])
+            }
+            (_, Some((_, variable))) if has_address => {
+                Self::found("workbench", &[ADDRESS, variable])
+            }
+            (_, Some((_, variable))) => Self::found("workbench", &[variable]),
+            (_, None) if has_address => Self::found("server", &[ADDRESS]),
+            (_, None) => Self::found("none", &[]),
+        }
+    }
+
+    fn found(name: &'static str, by: &[&'static str]) -> Self {
+        Self {
+            name,
+            found_by: by.to_vec(),
+        }
+    }
+}
+
+/// The function by which an RStudio session gets tokens.
+const RSTUDIOS_FUNCTION: &str = ".rs.api.getDelegatedAzureToken";
 
 /// A place where a cookie may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,39 +139,71 @@ pub struct ProxyFacts {
 }
 
 impl Report {
-    /// Looks at the environment, the cookie's file and the CA bundle.
+    /// Looks at the environment, the cookie's file and the CA bundle. In an R that `has_rstudios_function` that may be
+    /// where tokens come from.
     #[must_use]
-    pub fn new(env: &Env) -> Self {
-        let address = find_address(env);
-        let found = session::cookies(env);
+    pub fn new(env: &Env, has_rstudios_function: bool) -> Self {
+        let session = Session::of_any_version(env);
+        let places = CookiePlace::all(env);
         let now = env.now();
-        let best = session::best(&found, now, None);
-        let cookies = found.iter().map(|found| {
-            let cookie = found.cookie.as_ref();
+        let best = best(&places, now, None);
+        let cookies = places.iter().map(|place| {
+            let cookie = place.cookie.as_ref();
             CookieFacts {
-                place: found.place.clone(),
-                is_named: found.is_named,
-                fault: cookie.is_none().then(|| found.verdict.clone()),
+                place: place.name.clone(),
+                is_named: place.is_named,
+                fault: cookie.is_none().then(|| place.verdict.clone()),
                 expires_at: cookie.and_then(|cookie| cookie.expires_at()),
                 is_expired: cookie.is_some_and(|cookie| cookie.is_expired(now)),
                 is_sent: cookie
                     .is_some_and(|cookie| best.as_ref().is_ok_and(|best| best.same_as(cookie))),
             }
         });
+        let place = Place::new(env, has_rstudios_function);
+        let origin = match place.name {
+            "ide" => Some(Origin::Workbench),
+            _ => origin::here(env),
+        };
+        let is_brokers = matches!(origin, Some(Origin::Agent | Origin::Hub));
+        let version = env.var(VERSION).filter(|_| !is_brokers);
         Self {
-            product: product(env),
-            version: env.var(VERSION).map(|version| presentable(&version, &[])),
-            version_error: check_version(env).err(),
+            place,
+            origin,
+            version: version.map(|version| presentable(&version, &[])),
+            version_error: check_version(env).err().filter(|_| !is_brokers),
             cookies: cookies.collect(),
-            way: address.as_ref().ok().map(|address| Way::new(env, address)),
+            way: session
+                .as_ref()
+                .ok()
+                .and_then(|session| Way::new(env, session)),
             cookie_error: best.err(),
-            address,
+            session,
         }
+    }
+
+    /// Why there is no session.
+    #[must_use]
+    pub fn no_session(&self) -> Option<&Error> {
+        let error = self.session.as_ref().err();
+        error.filter(|error| error.kind() == Kind::NoSession && self.place.name != "ide")
+    }
+
+    /// Why the address of the session cannot be used.
+    #[must_use]
+    pub fn address_error(&self) -> Option<&Error> {
+        let error = self.session.as_ref().err();
+        error.filter(|error| error.kind() != Kind::NoSession)
     }
 }
 
 impl Way {
-    fn new(env: &Env, address: &Address) -> Self {
+    fn new(env: &Env, session: &Session) -> Option<Self> {
+        match session.door() {
+            Door::Address(address) => Some(Self::to(env, address)),
+        }
+    }
+
+    fn to(env: &Env, address: &Address) -> Self {
         let is_https = address.url().scheme() == "https";
         let bundle = ca_bundle(env).filter(|_| is_https);
         Self {
@@ -159,75 +234,16 @@ impl Bundle {
     }
 }
 
-/// A server's answer to a question that needs none.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// HTTP status. Each is a good one: it shows that somebody is there.
-    pub status: u16,
-    /// How long it took, a new connection included.
-    pub elapsed: Duration,
-    /// How many seconds the server's clock is ahead of ours, if the reply has a date; right to about
-    /// half a second.
-    pub clock_skew: Option<f64>,
-}
-
-/// Asks whether anybody is at the address, without cookie and without password.
-///
-/// # Errors
-/// Those of a request that gets no reply, and [`entrar_core::error::Kind::Timeout`].
-pub async fn probe(
-    http: &Http,
-    env: &Env,
-    address: &Address,
-    timeout: Duration,
-) -> Result<Answer, Error> {
-    let deadline = Instant::now() + timeout;
-    let judge = |error: &Error| (error.outlook(), None);
-    match retried(deadline, 1, judge, || ask(http, env, address)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(too_slow(address, timeout)),
-    }
-}
-
-async fn ask(http: &Http, env: &Env, address: &Address) -> Result<Answer, Error> {
-    let mut url = address.url().clone();
-    // An address of http has a place for both, so neither can fail.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    let sent = env.now();
-    let started = Instant::now();
-    let response = http
-        .client()
-        .get(url)
-        .send()
-        .await
-        .map_err(|error| http.no_reply(&error, &address.to_string()))?;
-    let elapsed = started.elapsed();
-    Ok(Answer {
-        status: response.status().as_u16(),
-        elapsed,
-        clock_skew: date(response.headers()).map(|date| date - (sent + elapsed / 2)),
-    })
-}
-
-/// The middle of the second that the reply is dated with.
-fn date(headers: &HeaderMap) -> Option<UnixTime> {
-    let date = headers.get(DATE)?.to_str().ok()?;
-    Some(UnixTime::of_http_date(date)? + 0.5)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::WORKBENCH;
-    use entrar_core::error::Kind;
     use entrar_core::variables::COOKIE;
 
     const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
     fn report(variables: &[(&str, &str)]) -> Report {
-        Report::new(&Env::fixed(variables, NOW))
+        Report::new(&Env::fixed(variables, NOW), false)
     }
 
     fn proxy(variables: &[(&str, &str)]) -> ProxyFacts {
@@ -237,17 +253,54 @@ mod tests {
     #[test]
     fn outside_any_session_there_is_no_address_and_no_way() {
         let report = report(&[]);
-        assert_eq!(report.product, None);
-        assert_eq!(report.address.unwrap_err().kind(), Kind::NoSession);
+        assert_eq!(report.no_session().unwrap().kind(), Kind::NoSession);
+        assert!(report.address_error().is_none());
         assert!(report.way.is_none());
         assert!(report.cookies.iter().all(|cookie| !cookie.is_named));
     }
 
     #[test]
-    fn a_product_is_reported_with_the_variable_that_names_it() {
-        let product = report(&[("RSTUDIO_PRODUCT", "WORKBENCH")]).product;
-        assert_eq!(product, Some((WORKBENCH, "RSTUDIO_PRODUCT")));
-        assert_eq!(report(&[("POSIT_PRODUCT", "OTHER")]).product, None);
+    fn a_place_is_reported_with_all_that_tells() {
+        let workbench = ("POSIT_PRODUCT", "WORKBENCH");
+        let connect = ("RSTUDIO_PRODUCT", "CONNECT");
+        let agent = ("ENTRAR_ORIGIN", "agent");
+        for (variables, has_function, name, found_by) in [
+            (vec![], false, "none", vec![]),
+            (vec![], true, "ide", vec![RSTUDIOS_FUNCTION]),
+            (vec![workbench], true, "ide", vec![RSTUDIOS_FUNCTION]),
+            (vec![workbench], false, "workbench", vec!["POSIT_PRODUCT"]),
+            (
+                vec![SERVER, workbench],
+                true,
+                "workbench",
+                vec![ADDRESS, "POSIT_PRODUCT"],
+            ),
+            (vec![SERVER], true, "server", vec![ADDRESS]),
+            (
+                vec![SERVER, workbench, agent],
+                true,
+                "agent",
+                vec![ADDRESS, ORIGIN],
+            ),
+            (
+                vec![SERVER, connect],
+                true,
+                "connect",
+                vec!["RSTUDIO_PRODUCT"],
+            ),
+        ] {
+            let place = Place::new(&Env::fixed(&variables, NOW), has_function);
+            assert_eq!(place, Place { name, found_by }, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn where_rstudio_is_asked_no_session_is_missed() {
+        assert!(
+            Report::new(&Env::fixed(&[], NOW), true)
+                .no_session()
+                .is_none()
+        );
     }
 
     #[test]
@@ -255,7 +308,7 @@ mod tests {
         let report = report(&[SERVER, ("RSTUDIO_VERSION", "2024.09.1")]);
         assert_eq!(report.version.as_deref(), Some("2024.09.1"));
         assert_eq!(report.version_error.unwrap().kind(), Kind::ServerTooOld);
-        assert_eq!(report.address.unwrap().to_string(), "http://server.example");
+        assert_eq!(report.session.unwrap().server(), "http://server.example");
     }
 
     #[test]
@@ -314,17 +367,5 @@ mod tests {
         assert_eq!(bundle.variable, "CURL_CA_BUNDLE");
         assert_eq!(bundle.path, "/nowhere/ca.pem");
         assert_eq!(bundle.certificates.unwrap_err().kind(), Kind::Unreachable);
-    }
-
-    #[test]
-    fn a_reply_is_dated_by_the_middle_of_its_second() {
-        let dated = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(DATE, text.parse().unwrap());
-            date(&headers)
-        };
-        assert_eq!(dated("Mon, 23 Nov 2026 00:00:00 GMT"), Some(NOW + 0.5));
-        assert_eq!(dated("today"), None);
-        assert_eq!(date(&HeaderMap::new()), None);
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::rpc::DEFAULT_TIMEOUT;
 use entrar_core::env::Env;
 
 /// The variable, in seconds.
 pub const VARIABLE: &str = "ENTRAR_TIMEOUT";
+
+/// How long a call may take where nobody says otherwise, in seconds.
+pub const DEFAULT_TIMEOUT: f64 = 30.0;
 
 /// A day is more than anybody waits, and keeps the arithmetic of deadlines safe.
 const LONGEST: f64 = 86_400.0;

@@ -56,14 +56,14 @@ proptest! {
             Err(error) => assert_quiet("error", &format!("{error} {error:?}"))?,
         }
         let env = Env::fixed(&[("RS_SERVER_ADDRESS", &address)], 0.0);
-        assert_quiet("report", &format!("{:?}", Report::new(&env)))?;
+        assert_quiet("report", &format!("{:?}", Report::new(&env, false)))?;
     }
 
     #[test]
     fn no_part_of_a_password_shows_of_a_proxy_or_is_its_host(address in address()) {
         let variables = [("all_proxy", &*address), ("RS_SERVER_ADDRESS", "http://server.example")];
         let env = Env::fixed(&variables, 0.0);
-        assert_quiet("report", &format!("{:?}", Report::new(&env)))?;
+        assert_quiet("report", &format!("{:?}", Report::new(&env, false)))?;
         let server = Url::parse("http://server.example").unwrap();
         if let Err(error) = Http::new(Settings::new(&env, &server)) {
             assert_quiet("error", &format!("{error} {error:?}"))?;

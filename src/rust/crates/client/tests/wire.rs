@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entrar_client::report::{Answer, probe};
+use entrar_client::origin::Session;
+use entrar_client::probe::{Answer, probe};
 use entrar_client::rpc::delegated_token;
-use entrar_client::session::Session;
 use entrar_core::env::Env;
 use entrar_core::error::Error;
-use entrar_core::http::{Http, Settings};
+use entrar_core::http::Http;
 use entrar_core::resource::Resource;
 use entrar_core::time::UnixTime;
 use entrar_core::token::Token;
@@ -96,7 +96,7 @@ fn ask(replies: Value, timeout: f64) -> Asked<Token> {
 fn ask_without_cookie(replies: Value, timeout: f64) -> Asked<Answer> {
     let timeout = Duration::from_secs_f64(timeout);
     ask_server(replies, async |http, env, session| {
-        probe(http, env, session.address(), timeout).await
+        probe(http, env, session, timeout).await
     })
 }
 
@@ -128,8 +128,8 @@ fn ask_server<T>(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let session = Session::discover(&env).unwrap();
-        let http = Http::new(Settings::new(&env, session.address().url())).unwrap();
+        let session = Session::find(&env).unwrap();
+        let http = Http::new(session.settings(&env)).unwrap();
         let started = Instant::now();
         let outcome = question(&http, &env, &session).await;
         let seconds = started.elapsed().as_secs_f64();

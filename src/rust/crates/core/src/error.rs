@@ -257,23 +257,4 @@ mod tests {
             Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(names.len(), 14);
     }
-
-    #[test]
-    fn the_table_of_conditions_in_r_has_the_same_kinds() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../R/conditions.R");
-        let source = std::fs::read_to_string(path).unwrap();
-        let table = source
-            .split("remedies <- c(")
-            .nth(1)
-            .and_then(|rest| rest.split("\n)").next())
-            .unwrap();
-        let in_r: Vec<&str> = table
-            .lines()
-            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-            .filter_map(|line| line.trim().split_once(" ="))
-            .map(|(name, _)| name)
-            .collect();
-        let in_rust: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        assert_eq!(in_r, in_rust);
-    }
 }

@@ -11,3 +11,5 @@ pub const RUNTIME_DIRECTORY: &str = "PWB_SESSION_RUNTIME_DIR";
 pub const COOKIE_FILE: &str = "rpc_cookie";
 /// The server's version.
 pub const VERSION: &str = "RSTUDIO_VERSION";
+/// Who has opened the session, where that is a broker of ours.
+pub const ORIGIN: &str = "ENTRAR_ORIGIN";

@@ -3,25 +3,25 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use entrar_client::origin::{self, Session};
+use entrar_client::remedy::{Reader, remedy};
 use entrar_client::rpc::delegated_token;
-use entrar_client::session::Session;
 use entrar_client::timeout::timeout;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
-use entrar_core::http::{Http, Settings};
+use entrar_core::http::Http;
 use entrar_core::resource::{DEVOPS, Resource};
 
 use crate::challenge;
 use crate::erasures::Erasures;
-use crate::guid::Guid;
 use crate::keyring::{Password, Slot};
 use crate::place::Place;
 use crate::prompt::{Surroundings, would_hang};
 use crate::protocol::{Answer, QUIT, Request};
-use crate::remedy::remedy;
 use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
 use crate::turn::Turn;
+use entrar_core::guid::Guid;
 
 /// The file that says that the warning of a cookie sent in clear was given.
 const WARNED: &str = "warned-in-clear";
@@ -64,8 +64,7 @@ pub(crate) fn get(
                     sentence(&error.to_string())
                 ),
             );
-            let own = error.details().remedy.as_deref();
-            say(stderr, own.unwrap_or_else(|| remedy(kind)));
+            say(stderr, &remedy(&error, origin::here(env), Reader::Git));
             no_answer(env, trace, stderr)
         }
     }
@@ -84,7 +83,7 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
 
 /// `erase`: whatever was kept is not served again. Without a cookie nothing that is kept can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
-    let slot = Session::discover(env).and_then(|session| Slot::of(&session, env, DEVOPS));
+    let slot = Session::find(env).and_then(|session| Slot::of(&session, env, DEVOPS));
     let Ok(slot) = slot else { return };
     match slot.clear() {
         Ok(true) => trace.fact(stderr, &Fact::Dropped),
@@ -102,8 +101,8 @@ fn answer(
 ) -> Vec<u8> {
     let issuer = challenge::issuer(&password.token);
     let wanted = challenge::tenant(&request.challenges);
-    trace.fact(stderr, &Fact::Tenants(issuer.as_ref(), wanted.as_ref()));
-    let wrong_tenant = warn_of_tenant(issuer.as_ref(), wanted.as_ref(), place, stderr);
+    trace.fact(stderr, &Fact::Tenants(issuer, wanted));
+    let wrong_tenant = warn_of_tenant(issuer, wanted, place, stderr);
     // Another token of the same tenant would be refused like the first.
     let second_chance =
         request.can_have_a_second_chance() && !request.second_chance && !wrong_tenant;
@@ -125,12 +124,11 @@ fn password(
     trace: &Trace,
     stderr: &mut dyn Write,
 ) -> Result<Password, Error> {
-    let session = Session::discover(env)?;
-    let address = session.address();
-    trace.fact(stderr, &Fact::Session(address));
+    let session = Session::find(env)?;
+    trace.fact(stderr, &Fact::Session(&session));
     let cookie = session.cookie(env, None)?;
     trace.fact(stderr, &Fact::Cookie(cookie.source()));
-    if address.is_in_clear() {
+    if session.is_in_clear() {
         warn_in_clear(env, stderr);
     }
     trace.fact(stderr, &Fact::Resource(DEVOPS));
@@ -190,7 +188,7 @@ fn exchange(
     stderr: &mut dyn Write,
 ) -> Result<Password, Error> {
     let resource = Resource::parse(DEVOPS)?;
-    let http = Http::new(Settings::new(env, session.address().url()))?;
+    let http = Http::new(session.settings(env))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -213,8 +211,8 @@ fn exchange(
 
 /// Says that Azure DevOps will refuse the token because the organisation belongs to another tenant, if so.
 fn warn_of_tenant(
-    issuer: Option<&Guid>,
-    wanted: Option<&Guid>,
+    issuer: Option<Guid>,
+    wanted: Option<Guid>,
     place: &Place,
     stderr: &mut dyn Write,
 ) -> bool {

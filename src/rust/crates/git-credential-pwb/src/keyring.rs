@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use entrar_client::session::Session;
+use entrar_client::origin::Session;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::time::UnixTime;
@@ -95,7 +95,7 @@ impl Slot {
         let cookies = Zeroizing::new([first, second].join("\n"));
         let key = hmac::Key::new(HMAC_SHA256, cookies.as_bytes());
         let derived = |label: &str| {
-            let text = format!("{label}\n{}\n{resource}", session.address());
+            let text = format!("{label}\n{}\n{resource}", session.server());
             hmac::sign(&key, text.as_bytes())
         };
         let seal = UnboundKey::new(&CHACHA20_POLY1305, derived("seal").as_ref());
@@ -287,7 +287,7 @@ mod tests {
 
     fn slot_for(variables: &[(&str, &str)], resource: &str) -> Slot {
         let env = Env::fixed(variables, NOW);
-        Slot::of(&Session::discover(&env).unwrap(), &env, resource).unwrap()
+        Slot::of(&Session::find(&env).unwrap(), &env, resource).unwrap()
     }
 
     fn slot(cookie: &str) -> Slot {

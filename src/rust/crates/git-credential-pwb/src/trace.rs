@@ -9,16 +9,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use entrar_client::origin::Session;
 use entrar_client::timeout::VARIABLE;
-use entrar_core::address::Address;
 use entrar_core::cookie::Source;
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::time::UnixTime;
 
-use crate::guid::Guid;
 use crate::keyring::Refusal;
 use crate::place::Place;
+use entrar_core::guid::Guid;
 
 /// git's own variable, and ours for when git's would say too much.
 const VARIABLES: [&str; 2] = ["GIT_CREDENTIAL_PWB_TRACE", "GIT_TRACE"];
@@ -39,7 +39,7 @@ pub(crate) enum Fact<'a> {
     TooManyErasures,
     Erased,
     Stored,
-    Session(&'a Address),
+    Session(&'a Session),
     Cookie(&'a Source),
     Resource(&'static str),
     Taken,
@@ -50,7 +50,7 @@ pub(crate) enum Fact<'a> {
     NoToken(Kind),
     BadTimeout,
     Expiry(Option<UnixTime>, UnixTime),
-    Tenants(Option<&'a Guid>, Option<&'a Guid>),
+    Tenants(Option<Guid>, Option<Guid>),
     Answered { second_chance: bool },
     Quit,
     NoAnswer,
@@ -100,7 +100,9 @@ impl fmt::Display for Fact<'_> {
             Self::TooManyErasures => f.write_str("erasures: two within a minute"),
             Self::Erased => f.write_str("erase: the token was refused"),
             Self::Stored => f.write_str("store: the token was accepted; nothing is stored"),
-            Self::Session(address) => write!(f, "session: {address}, from RS_SERVER_ADDRESS"),
+            Self::Session(session) => {
+                write!(f, "session: {}, from RS_SERVER_ADDRESS", session.server())
+            }
             Self::Cookie(source) => write!(f, "cookie: from {source}"),
             Self::Resource(resource) => write!(f, "resource: {resource}"),
             Self::Taken => f.write_str("keyring: the token that is kept there is taken"),
@@ -126,8 +128,8 @@ impl fmt::Display for Fact<'_> {
                     (Some(_), Some(_)) => "another",
                     _ => "not to be compared",
                 };
-                let shown = |tenant: &Option<&Guid>| {
-                    tenant.map_or_else(|| "not known".to_owned(), ToString::to_string)
+                let shown = |tenant: &Option<Guid>| {
+                    tenant.map_or_else(|| "not known".to_owned(), |tenant| tenant.to_string())
                 };
                 write!(
                     f,

@@ -1,18 +1,17 @@
 //! The tokens that `azure_token()` keeps, as R's own objects, so that handing one out converts nothing.
 //!
 //! A token is kept for the exact resource, the session and the process: a forked child begins with
-//! nothing, and whoever changes the session's address or cookie becomes somebody else.
+//! nothing, and so does whoever changes the session's address or cookie.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::process;
 
-use entrar_client::renewal::{Fallback, Kept, Next};
+use entrar_client::origin::Identity;
+use entrar_client::renewal::{CacheEntry, Fallback, Next};
 use entrar_core::env::Env;
 use entrar_core::time::UnixTime;
-use entrar_core::variables;
 use extendr_api::prelude::*;
-use secrecy::{ExposeSecret, SecretString};
 
 /// An `entrar_token`, and its `access_token`: the string that a hit hands out.
 struct Token {
@@ -20,40 +19,25 @@ struct Token {
     access_token: Robj,
 }
 
-type Tokens = HashMap<String, Kept<Token, Robj>>;
+type Tokens = HashMap<String, CacheEntry<Token, Robj>>;
 
 struct Cache {
-    session: Session,
+    process: u32,
+    session: Identity,
     tokens: Tokens,
 }
 
-/// What makes a session: two of them never share a token.
-struct Session {
-    process: u32,
-    variables: [Option<SecretString>; 3],
-}
-
-/// A hit reads variables only and touches no file. That the cookie in the file was rotated does not make
-/// another session.
-const VARIABLES: [&str; 3] = [
-    variables::ADDRESS,
-    variables::RUNTIME_DIRECTORY,
-    variables::COOKIE,
-];
-
-impl Session {
-    fn current(env: &Env) -> Self {
+impl Cache {
+    fn new(env: &Env) -> Self {
         Self {
             process: process::id(),
-            variables: VARIABLES.map(|name| env.var(name).map(SecretString::from)),
+            session: Identity::current(env),
+            tokens: Tokens::new(),
         }
     }
 
     fn is_current(&self, env: &Env) -> bool {
-        let same = |(name, value): (&&str, &Option<SecretString>)| {
-            env.var(name).as_deref() == value.as_ref().map(ExposeSecret::expose_secret)
-        };
-        self.process == process::id() && VARIABLES.iter().zip(&self.variables).all(same)
+        self.process == process::id() && self.session.is_current(env)
     }
 }
 
@@ -67,16 +51,10 @@ fn with_tokens<T>(task: impl FnOnce(&mut Tokens) -> T) -> Option<T> {
     let env = Env::process();
     CACHE.with(|cache| {
         let mut cache = cache.try_borrow_mut().ok()?;
-        if !cache
-            .as_ref()
-            .is_some_and(|cache| cache.session.is_current(&env))
-        {
+        if !cache.as_ref().is_some_and(|cache| cache.is_current(&env)) {
             *cache = None;
         }
-        let cache = cache.get_or_insert_with(|| Cache {
-            session: Session::current(&env),
-            tokens: Tokens::new(),
-        });
+        let cache = cache.get_or_insert_with(|| Cache::new(&env));
         Some(task(&mut cache.tokens))
     })
 }

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use entrar_client::report::{Answer, CookieFacts, Report, Way};
+use entrar_client::origin::{Origin, Session};
+use entrar_client::probe::Answer;
+use entrar_client::remedy::{Reader, remedy};
+use entrar_client::report::{CookieFacts, Report, Way};
 use entrar_core::error::Error;
 use entrar_core::proxy::Exception;
 use entrar_core::time::UnixTime;
@@ -20,8 +23,13 @@ pub fn granted(granted: &Token, in_clear: bool) -> List {
 }
 
 /// The same for a failure.
-pub fn failed(failure: &Error, in_clear: bool) -> List {
-    reply(().into(), error(failure).into(), ().into(), in_clear)
+pub fn failed(failure: &Error, origin: Option<Origin>, in_clear: bool) -> List {
+    reply(
+        ().into(),
+        error(failure, origin).into(),
+        ().into(),
+        in_clear,
+    )
 }
 
 /// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
@@ -63,14 +71,15 @@ fn token(token: &Token) -> List {
     List::from_pairs(fields)
 }
 
-/// An error's facts; absent ones are a typed `NA`.
-pub fn error(error: &Error) -> List {
+/// An error's facts, and what to do about it in a session of this origin; absent ones are a typed `NA`.
+pub fn error(error: &Error, origin: Option<Origin>) -> List {
     let details = error.details();
+    let remedy = remedy(error, origin, Reader::R);
     list!(
         kind = error.kind().as_str(),
         message = error.message(),
         server_text = text(details.server_text.as_deref()),
-        remedy = text(details.remedy.as_deref()),
+        remedy = remedy,
         oauth_error = text(details.oauth_error.as_deref()),
         suberror = text(details.suberror.as_deref()),
         claims = text(details.claims.as_deref()),
@@ -128,23 +137,24 @@ pub fn answer(answer: &Answer) -> Robj {
 
 /// What is known of a session; absent facts are a typed `NA`, absent lists `NULL`.
 pub fn report(report: &Report) -> List {
-    let (product, product_variable) = report.product.unzip();
-    let address = report.address.as_ref().ok().map(ToString::to_string);
+    let failure = |found: Option<&Error>| failure(found, report.origin);
+    let server = report.session.as_ref().ok().map(Session::server);
     list!(
-        product = text(product),
-        product_variable = text(product_variable),
-        address = text(address.as_deref()),
-        address_failure = failure(report.address.as_ref().err()),
+        place = report.place.name,
+        found = report.place.found_by.clone(),
+        no_session = failure(report.no_session()),
+        address = text(server.as_deref()),
+        address_failure = failure(report.address_error()),
         version = text(report.version.as_deref()),
         version_failure = failure(report.version_error.as_ref()),
         cookies = List::from_values(report.cookies.iter().map(cookie)),
         cookie_failure = failure(report.cookie_error.as_ref()),
-        way = optional(report.way.as_ref().map(way))
+        way = optional(report.way.as_ref().map(|way| self::way(way, report.origin)))
     )
 }
 
-fn failure(found: Option<&Error>) -> Robj {
-    optional(found.map(error))
+fn failure(found: Option<&Error>, origin: Option<Origin>) -> Robj {
+    optional(found.map(|found| error(found, origin)))
 }
 
 /// A list, or `NULL`.
@@ -163,7 +173,8 @@ fn cookie(cookie: &CookieFacts) -> List {
     )
 }
 
-fn way(way: &Way) -> List {
+fn way(way: &Way, origin: Option<Origin>) -> List {
+    let failure = |found: Option<&Error>| failure(found, origin);
     let bundle = way.bundle.as_ref().map(|bundle| {
         let count = bundle.certificates.as_ref().copied().unwrap_or_default();
         list!(

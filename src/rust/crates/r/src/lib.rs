@@ -17,10 +17,13 @@ mod runtime;
 use std::process::Command;
 use std::time::Duration;
 
+use entrar_client::origin::{self, Origin, Session};
+use entrar_client::probe::probe;
+use entrar_client::remedy::{self, Reader};
 use entrar_client::renewal;
-use entrar_client::report::{self, Report};
+use entrar_client::reply;
+use entrar_client::report::Report;
 use entrar_client::rpc;
-use entrar_client::session::{Session, find_address};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::resource::{self, Resource};
@@ -37,7 +40,7 @@ use extendr_api::prelude::*;
 fn checked_resource(resource: &str) -> Robj {
     match Resource::from_caller(resource) {
         Ok(resource) => resource.as_str().into(),
-        Err(error) => convert::error(&error).into(),
+        Err(error) => convert::error(&error, here()).into(),
     }
 }
 
@@ -60,13 +63,13 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
     let env = Env::process();
     let timeout = Duration::from_secs_f64(timeout);
     let asked = Resource::parse(resource)
-        .and_then(|resource| Ok((resource, Session::discover(&env)?)))
+        .and_then(|resource| Ok((resource, Session::find(&env)?)))
         .and_then(|(resource, session)| {
-            let outcome = runtime::run(&env, session.address(), async |http| {
+            let outcome = runtime::run(session.settings(&env), async |http| {
                 rpc::delegated_token(http, &env, &session, &resource, timeout).await
             })?;
             // A cookie that is there has gone out, whatever came of it.
-            let in_clear = session.address().is_in_clear() && session.cookie(&env, None).is_ok();
+            let in_clear = session.is_in_clear() && session.cookie(&env, None).is_ok();
             Ok((outcome, in_clear))
         });
     match asked {
@@ -74,9 +77,9 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
             cache::answered(resource);
             convert::granted(&token, in_clear)
         }
-        Ok((Ok(Err(error)), in_clear)) => convert::failed(&error, in_clear),
+        Ok((Ok(Err(error)), in_clear)) => convert::failed(&error, here(), in_clear),
         Ok((Err(request), _)) => convert::interrupted(request),
-        Err(error) => convert::failed(&error, false),
+        Err(error) => convert::failed(&error, here(), false),
     }
 }
 
@@ -96,7 +99,7 @@ fn ide_token(resource: &str, token: List, sent: f64) -> List {
         }
         Err(what) => {
             let message = format!("the RStudio IDE returned no usable token: {what}");
-            convert::failed(&Error::new(Kind::BadReply, message), false)
+            convert::failed(&Error::new(Kind::BadReply, message), RSTUDIOS, false)
         }
     }
 }
@@ -107,7 +110,7 @@ fn ide_token(resource: &str, token: List, sent: f64) -> List {
 /// @noRd
 #[extendr]
 fn ide_failure(text: &str) -> List {
-    convert::failed(&rpc::ide_error(text), false)
+    convert::failed(&reply::ide_error(text), RSTUDIOS, false)
 }
 
 /// The secret of the token that is kept for a resource: all that most calls of `azure_token()` do.
@@ -222,15 +225,32 @@ fn token_claims(access_token: Robj) -> List {
 #[extendr]
 fn has_server_session() -> bool {
     let env = Env::process();
-    Session::discover(&env).is_ok_and(|session| session.cookie(&env, None).is_ok())
+    Session::find(&env).is_ok_and(|session| session.cookie(&env, None).is_ok())
+}
+
+/// Whether tokens come from RStudio's own function, in an R that has it.
+/// @noRd
+#[extendr]
+fn leaves_it_to_rstudio() -> bool {
+    origin::leaves_it_to_rstudio(&Env::process())
+}
+
+/// What to do where there is no token and nothing more is known than its kind.
+/// @param kind One of `failure_kinds()`.
+/// @noRd
+#[extendr]
+fn usual_remedy(kind: &str) -> Robj {
+    let kind = Kind::ALL.iter().find(|known| known.as_str() == kind);
+    convert::text(kind.map(|kind| remedy::usual(*kind, here(), Reader::R)))
 }
 
 /// What the environment says about the session; nothing is asked.
+/// @param has_rstudios_function Whether this R has RStudio's own function for tokens.
 /// @return A list, as `convert::report()` makes it: no secret is in it.
 /// @noRd
 #[extendr]
-fn session_report() -> List {
-    convert::report(&Report::new(&Env::process()))
+fn session_report(has_rstudios_function: bool) -> List {
+    convert::report(&Report::new(&Env::process(), has_rstudios_function))
 }
 
 /// Asks whether the session's server answers, without the cookie.
@@ -242,16 +262,16 @@ fn session_report() -> List {
 fn probe_server(timeout: f64) -> List {
     let env = Env::process();
     let timeout = Duration::from_secs_f64(timeout);
-    let asked = find_address(&env).and_then(|address| {
-        runtime::run(&env, &address, async |http| {
-            report::probe(http, &env, &address, timeout).await
+    let asked = Session::of_any_version(&env).and_then(|session| {
+        runtime::run(session.settings(&env), async |http| {
+            probe(http, &env, &session, timeout).await
         })
     });
     let nothing = || -> Robj { ().into() };
     match asked {
         Ok(Ok(Ok(answer))) => convert::probed(convert::answer(&answer), nothing(), nothing()),
         Ok(Ok(Err(error))) | Err(error) => {
-            convert::probed(nothing(), convert::error(&error).into(), nothing())
+            convert::probed(nothing(), convert::error(&error, here()).into(), nothing())
         }
         Ok(Err(request)) => convert::probed(nothing(), nothing(), convert::condition(request)),
     }
@@ -302,6 +322,14 @@ fn failure_kinds() -> Vec<&'static str> {
     Kind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
+/// Who opens sessions here.
+fn here() -> Option<Origin> {
+    origin::here(&Env::process())
+}
+
+/// Who has opened a session that has RStudio's function.
+const RSTUDIOS: Option<Origin> = Some(Origin::Workbench);
+
 /// The resource that a name stands for; anything else stands for itself.
 fn named(resource: &str) -> &str {
     resource::named(resource).unwrap_or(resource)
@@ -323,6 +351,8 @@ extendr_module! {
     fn renewal_time;
     fn token_claims;
     fn has_server_session;
+    fn leaves_it_to_rstudio;
+    fn usual_remedy;
     fn session_report;
     fn probe_server;
     fn program_status;

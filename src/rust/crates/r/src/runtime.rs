@@ -13,8 +13,6 @@ use std::process;
 use std::task::Poll;
 use std::time::Duration;
 
-use entrar_core::address::Address;
-use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::{Http, Settings};
 use tokio::runtime::{Builder, Runtime};
@@ -44,17 +42,15 @@ enum Slot {
     Ready(&'static mut Machinery),
 }
 
-/// Runs a question to the server at `address` to its end, unless R wants the call to end first.
+/// Runs a question with an HTTP client of these settings to its end, unless R wants the call to end first.
 ///
 /// # Errors
 /// What keeps the machinery from being built: [`Kind::Unreachable`], or [`Kind::Unavailable`] when
 /// called from within a call.
 pub fn run<T>(
-    env: &Env,
-    address: &Address,
+    settings: Settings,
     question: impl AsyncFnOnce(&Http) -> T,
 ) -> Result<Result<T, Requested>, Error> {
-    let settings = Settings::new(env, address.url());
     // tokio panics where the system refuses it a socket or a thread, or where a runtime runs already, as in a child
     // that was forked during a call.
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {

@@ -209,13 +209,12 @@ async fn the_session_gets_tokens_that_its_resources_accept() {
     let graph = line().await;
 
     let (token, me) = timeout(LONGEST, async {
-        use entrar_client::{rpc, session::Session};
+        use entrar_client::{origin::Session, rpc};
         use entrar_core::{env::Env, http, resource::Resource};
         use secrecy::ExposeSecret;
         let env = Env::fixed(&variables, 1_000.0);
-        let session = Session::discover(&env).unwrap();
-        let settings = http::Settings::new(&env, session.address().url());
-        let http = http::Http::new(settings).ok().unwrap();
+        let session = Session::find(&env).unwrap();
+        let http = http::Http::new(session.settings(&env)).ok().unwrap();
         let resource = Resource::parse("https://graph.microsoft.com").unwrap();
         let token = rpc::delegated_token(&http, &env, &session, &resource, LONGEST)
             .await

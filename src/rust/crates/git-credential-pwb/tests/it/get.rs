@@ -127,7 +127,7 @@ fn a_request_that_could_be_misread_is_refused() {
 fn without_a_session_there_is_a_reason_and_a_remedy() {
     let expected = "\
 git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set).
-git-credential-pwb: Run git inside a Posit Workbench session, or sign in to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.
+git-credential-pwb: Sign in with `entrar::azure_sign_in()` in R, or to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.
 ";
     // git gives up by itself here, so it is not told to.
     let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
@@ -147,7 +147,7 @@ git-credential-pwb: Sign out of Posit Workbench and sign in again.",
             "200 OK",
             "{\"result\":false,\"oauth2_error\":{\"error\":\"invalid_grant\",\"suberror\":\"consent_required\"}}",
             "no token for Azure DevOps: a permission for this resource, or consent to it, is missing. The server said: invalid_grant.
-git-credential-pwb: Ask an administrator to give Workbench's app registration the delegated permission Azure DevOps / user_impersonation, and to consent to it.",
+git-credential-pwb: Ask an administrator to give the server's app registration the delegated permission Azure DevOps / user_impersonation, and to consent to it.",
         ),
         (
             "500 Oops",

@@ -1,0 +1,347 @@
+//! Where a session comes from. It is decided here and nowhere else: R, the git helper and the reports read it.
+//!
+//! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
+//! one; nothing.
+
+use entrar_core::address::Address;
+use entrar_core::cookie::Cookie;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::http::Settings;
+use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::cookie_place::{CookiePlace, best};
+use crate::posit::{self, CONNECT, WORKBENCH};
+
+/// Who opens sessions, and so whom to ask for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Posit Workbench, which has signed the person in.
+    Workbench,
+    /// The person's own broker.
+    Agent,
+    /// A broker for many people.
+    Hub,
+}
+
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Workbench, Self::Agent, Self::Hub];
+
+    /// Its name, for example `"agent"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Workbench => "workbench",
+            Self::Agent => "agent",
+            Self::Hub => "hub",
+        }
+    }
+
+    /// The origin of a session with an address. Brokers say who they are; Workbench knows nothing of that variable.
+    fn of_address(env: &Env) -> Self {
+        match env.var(ORIGIN).as_deref() {
+            Some("agent") => Self::Agent,
+            Some("hub") => Self::Hub,
+            _ => Self::Workbench,
+        }
+    }
+}
+
+/// How a process reaches its server, and proves that it may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// An address, to which the session's cookie is sent along. Where the cookie lies is looked up at each question.
+    Address(Address),
+}
+
+/// A process tree that may ask a server for tokens.
+#[derive(Clone, Debug)]
+pub struct Session {
+    origin: Origin,
+    door: Door,
+}
+
+impl Session {
+    /// This process's session.
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if the address is no http(s) address,
+    /// [`Kind::ServerTooOld`] if it is Workbench's, and Workbench is known to be.
+    pub fn find(env: &Env) -> Result<Self, Error> {
+        if let Step::Address(_, Origin::Workbench) = step(env) {
+            posit::check_version(env)?;
+        }
+        Self::of_any_version(env)
+    }
+
+    /// The same whatever the server's version is.
+    ///
+    /// # Errors
+    /// As [`Session::find`], but for the version.
+    pub fn of_any_version(env: &Env) -> Result<Self, Error> {
+        match step(env) {
+            Step::Connect => Err(none_on_connect()),
+            Step::Address(text, origin) => Ok(Self {
+                origin,
+                door: Door::Address(parsed(&text)?),
+            }),
+            Step::Nothing => Err(no_session(env)),
+        }
+    }
+
+    /// Who has opened it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How its server is reached.
+    #[must_use]
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// The server's name in a sentence. No password is in it.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match &self.door {
+            Door::Address(address) => address.to_string(),
+        }
+    }
+
+    /// The URL of one of the server's paths.
+    #[must_use]
+    pub fn url(&self, path: &str) -> Url {
+        match &self.door {
+            Door::Address(address) => address.join(path),
+        }
+    }
+
+    /// The URL that the server's paths begin with.
+    #[must_use]
+    pub fn root(&self) -> Url {
+        match &self.door {
+            Door::Address(address) => address.url().clone(),
+        }
+    }
+
+    /// What an HTTP client needs to reach it.
+    #[must_use]
+    pub fn settings(&self, env: &Env) -> Settings {
+        match &self.door {
+            Door::Address(address) => Settings::new(env, address.url()),
+        }
+    }
+
+    /// Whether others on the network can read what is sent.
+    #[must_use]
+    pub fn is_in_clear(&self) -> bool {
+        match &self.door {
+            Door::Address(address) => address.is_in_clear(),
+        }
+    }
+
+    /// The cookie to send: of the file's and the variable's the one that expires later; an expired
+    /// one is never sent, one without a readable date only if there is no other. A cookie that
+    /// the server has just `refused` comes last of all.
+    ///
+    /// # Errors
+    /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
+    pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Cookie, Error> {
+        best(&CookiePlace::all(env), env.now(), refused).cloned()
+    }
+}
+
+/// Who opens sessions here, also where this process has none: whose words a failure is explained in. `None` where nobody
+/// is known to.
+#[must_use]
+pub fn here(env: &Env) -> Option<Origin> {
+    match step(env) {
+        Step::Address(_, origin) => Some(origin),
+        Step::Connect => None,
+        Step::Nothing => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
+    }
+}
+
+/// Whether tokens come from RStudio's own function, in an R that has it: an RStudio session without the job launcher has
+/// no address. The function is Workbench's, and only R can call it.
+#[must_use]
+pub fn leaves_it_to_rstudio(env: &Env) -> bool {
+    matches!(step(env), Step::Nothing)
+}
+
+/// What was found first.
+enum Step {
+    Connect,
+    /// The address as it was given, and who says so.
+    Address(String, Origin),
+    Nothing,
+}
+
+fn step(env: &Env) -> Step {
+    // What runs on Connect runs for its visitors, and nobody's own session is to serve them.
+    if posit::is(env, CONNECT) {
+        return Step::Connect;
+    }
+    match env.var(ADDRESS) {
+        Some(text) => Step::Address(text, Origin::of_address(env)),
+        None => Step::Nothing,
+    }
+}
+
+fn parsed(text: &str) -> Result<Address, Error> {
+    Address::parse(text).map_err(|why| {
+        let message = format!("{ADDRESS} is not an address that can be asked: {why}");
+        Error::new(Kind::Unreachable, message).lasting()
+    })
+}
+
+fn none_on_connect() -> Error {
+    let message = "Posit Connect hands out no delegated Azure tokens to sessions";
+    let remedy = "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
+    Error::new(Kind::NoSession, message).remedied(Some(remedy))
+}
+
+fn no_session(env: &Env) -> Error {
+    let message = if posit::is(env, WORKBENCH) {
+        "this is a Posit Workbench session, but RS_SERVER_ADDRESS is not set, so the server cannot be found"
+    } else {
+        "there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is \
+         not set)"
+    };
+    Error::new(Kind::NoSession, message)
+}
+
+/// What makes a session this one and no other: tokens that were kept for one are handed out in no other.
+///
+/// To compare it reads variables and no cookie's file: that the cookie in a file was rotated makes no other session.
+pub struct Identity([Option<SecretString>; VARIABLES.len()]);
+
+const VARIABLES: [&str; 4] = [ADDRESS, ORIGIN, RUNTIME_DIRECTORY, COOKIE];
+
+impl Identity {
+    /// The identity of this process's session, or of having none.
+    #[must_use]
+    pub fn current(env: &Env) -> Self {
+        Self(VARIABLES.map(|name| env.var(name).map(SecretString::from)))
+    }
+
+    /// Whether it still is this process's.
+    #[must_use]
+    pub fn is_current(&self, env: &Env) -> bool {
+        let same = |(name, value): (&&str, &Option<SecretString>)| {
+            env.var(name).as_deref() == value.as_ref().map(ExposeSecret::expose_secret)
+        };
+        VARIABLES.iter().zip(&self.0).all(same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entrar_core::variables::VERSION;
+
+    const OLD: (&str, &str) = (VERSION, "2024.09.1");
+    const SERVER: (&str, &str) = (ADDRESS, "http://server.example");
+
+    fn env(variables: &[(&str, &str)]) -> Env {
+        Env::fixed(variables, 0.0)
+    }
+
+    fn found(variables: &[(&str, &str)]) -> Result<Origin, &'static str> {
+        let session = Session::find(&env(variables));
+        session
+            .map(|session| session.origin())
+            .map_err(|error| error.kind().as_str())
+    }
+
+    #[test]
+    fn an_address_is_workbenchs_unless_a_broker_says_that_it_is_its() {
+        assert_eq!(found(&[SERVER]), Ok(Origin::Workbench));
+        for origin in Origin::ALL {
+            assert_eq!(found(&[SERVER, (ORIGIN, origin.as_str())]), Ok(origin));
+        }
+        assert_eq!(found(&[SERVER, (ORIGIN, "Agent")]), Ok(Origin::Workbench));
+        assert_eq!(found(&[(ORIGIN, "agent")]), Err("no_session"));
+    }
+
+    #[test]
+    fn the_version_is_workbenchs_alone() {
+        assert_eq!(found(&[SERVER, OLD]), Err("server_too_old"));
+        assert_eq!(found(&[SERVER, OLD, (ORIGIN, "agent")]), Ok(Origin::Agent));
+        assert_eq!(found(&[SERVER, OLD, (ORIGIN, "hub")]), Ok(Origin::Hub));
+        assert_eq!(found(&[OLD]), Err("no_session"));
+        assert!(Session::of_any_version(&env(&[SERVER, OLD])).is_ok());
+    }
+
+    #[test]
+    fn on_connect_nothing_else_is_looked_at() {
+        let connect = ("RSTUDIO_PRODUCT", "CONNECT");
+        assert_eq!(found(&[SERVER, connect]), Err("no_session"));
+        assert_eq!(here(&env(&[SERVER, connect])), None);
+        assert!(!leaves_it_to_rstudio(&env(&[connect])));
+    }
+
+    #[test]
+    fn rstudios_function_comes_after_an_address() {
+        assert!(leaves_it_to_rstudio(&env(&[])));
+        assert!(leaves_it_to_rstudio(&env(&[(
+            "POSIT_PRODUCT",
+            "WORKBENCH"
+        )])));
+        assert!(!leaves_it_to_rstudio(&env(&[SERVER])));
+        assert!(!leaves_it_to_rstudio(&env(&[(ADDRESS, "ftp://no")])));
+    }
+
+    #[test]
+    fn what_is_wrong_here_is_told_in_the_words_of_whoever_opens_sessions_here() {
+        for (variables, expected) in [
+            (vec![], None),
+            (
+                vec![("POSIT_PRODUCT", "WORKBENCH")],
+                Some(Origin::Workbench),
+            ),
+            (vec![(ADDRESS, "ftp://no")], Some(Origin::Workbench)),
+            (vec![SERVER, (ORIGIN, "hub")], Some(Origin::Hub)),
+        ] {
+            assert_eq!(here(&env(&variables)), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_session_the_message_says_where_one_is() {
+        for (product, words) in [
+            ("CONNECT", "Posit Connect hands out no"),
+            ("WORKBENCH", "this is a Posit Workbench session, but"),
+            ("", "outside Posit Workbench"),
+        ] {
+            let error = Session::find(&env(&[("POSIT_PRODUCT", product)])).unwrap_err();
+            assert_eq!(error.kind(), Kind::NoSession);
+            assert!(error.message().contains(words), "{product}: {error}");
+        }
+    }
+
+    #[test]
+    fn another_variable_makes_another_session() {
+        let whole = [
+            SERVER,
+            (ORIGIN, "agent"),
+            (RUNTIME_DIRECTORY, "/run/1"),
+            (COOKIE, "canary"),
+        ];
+        let identity = Identity::current(&env(&whole));
+        assert!(identity.is_current(&env(&whole)));
+        for changed in 0..whole.len() {
+            let mut other = whole;
+            other[changed].1 = "other";
+            assert!(!identity.is_current(&env(&other)), "{changed}");
+            other[changed].1 = "";
+            assert!(!identity.is_current(&env(&other)), "{changed}");
+        }
+        assert!(!identity.is_current(&env(&[])));
+        assert!(Identity::current(&env(&[])).is_current(&env(&[OLD])));
+    }
+}
