@@ -161,8 +161,7 @@ fn fault(text: &str) -> Result<Fault, String> {
         .map(Resource::from_caller)
         .transpose()
         .map_err(|error| error.message().to_owned())?;
-    let resource = resource.map(|resource| resource.as_str().to_owned());
-    Ok(Fault { kind, resource })
+    Ok(Fault::new(kind, resource.as_ref().map(Resource::as_str)))
 }
 
 #[cfg(test)]

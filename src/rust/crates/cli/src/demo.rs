@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
+use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Tenant, User};
 use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::listen::Server;
@@ -123,7 +123,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     let listener = TcpListener::bind(options.listen).await.map_err(in_use)?;
     let address = format!("http://{}", listener.local_addr()?);
 
-    let person = Person::default();
+    let user = User::default();
     let tenant = Arc::new(Tenant::new(entra_emulator::Options {
         token_lifetime: options.token_lifetime,
         faults: options.faults,
@@ -131,10 +131,10 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     })?);
     let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into())
         .map_err(Error::Emulator)?;
-    let exchanges = exchanges(&env, &emulator, &person)?;
+    let exchanges = exchanges(&env, &emulator, &user)?;
     let cookie_key = CookieKey::generate()?;
     let expires_at = env.now() + SESSION_LIFETIME;
-    let cookie = cookie_key.mint(&person.user_principal_name, expires_at);
+    let cookie = cookie_key.mint(&user.user_principal_name, expires_at);
     let directory = runtime_directory(&env, &cookie)?;
     let mut server = Server::start(
         listener,
@@ -155,7 +155,7 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     variables.set(COOKIE, cookie.expose_secret());
     // It would be the version of a Workbench around this one.
     variables.set(VERSION, "");
-    variables.set("ENTRAR_DEMO_PERSON", person.display_name());
+    variables.set("ENTRAR_DEMO_PERSON", user.display_name());
     add_resources(&mut variables, &env, emulator.url());
     let words = match options.audience {
         Audience::Command(words) => words,
@@ -218,7 +218,7 @@ fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
 }
 
 /// A broker's exchanges with this tenant, with one person signed in.
-fn exchanges(env: &Env, emulator: &Emulator, person: &Person) -> Result<Exchanges, Error> {
+fn exchanges(env: &Env, emulator: &Emulator, user: &User) -> Result<Exchanges, Error> {
     let tenant = emulator.tenant();
     let registration = Registration {
         token_endpoint: token_endpoint_of(&emulator.authority()),
@@ -227,7 +227,7 @@ fn exchanges(env: &Env, emulator: &Emulator, person: &Person) -> Result<Exchange
         revokes_used_refresh_tokens: false,
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE)?);
-    exchanges.sign_in(&person.user_principal_name, tenant.sign_in(person)?);
+    exchanges.sign_in(&user.user_principal_name, tenant.sign_in(user)?);
     Ok(exchanges)
 }
 

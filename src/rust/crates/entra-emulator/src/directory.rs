@@ -1,74 +1,60 @@
-//! Who is in the tenant: persons, and the refresh tokens they hold.
+//! Who is in the tenant, and the refresh tokens that stand for their sign-ins.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::errors::{Error, Refusal};
+use crate::errors::Error;
 use crate::random;
+use crate::refusals::Refusal;
+use crate::user::User;
 
-/// A member of the tenant. The default is one made-up person, Ada Example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// The object id, a GUID: what tells persons apart.
-    pub object_id: String,
-    /// The sign-in name, which looks like an address of mail and serves as one.
-    pub user_principal_name: String,
-    /// The first name.
-    pub given_name: String,
-    /// The family name.
-    pub surname: String,
-}
-
-impl Person {
-    /// The full name.
-    pub fn display_name(&self) -> String {
-        format!("{} {}", self.given_name, self.surname)
-    }
-}
-
-impl Default for Person {
-    fn default() -> Self {
-        Self {
-            object_id: "3f1d6f0e-94c7-4f0b-8d52-6a0c7e21b9a4".to_owned(),
-            user_principal_name: "ada@example.com".to_owned(),
-            given_name: "Ada".to_owned(),
-            surname: "Example".to_owned(),
-        }
-    }
-}
-
-/// Persons by object id, and what is known of each refresh token ever handed out.
+/// Users in the order they came, and what is known of each refresh token ever handed out.
 #[derive(Default)]
 pub(crate) struct Directory {
-    persons: HashMap<String, Person>,
-    refresh_tokens: HashMap<String, Grant>,
+    users: Vec<User>,
+    refresh_tokens: HashMap<String, RefreshToken>,
+}
+
+/// Who signed in to which app.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn {
+    pub(crate) object_id: String,
+    pub(crate) client_id: String,
 }
 
 /// What a refresh token stands for.
-struct Grant {
-    object_id: String,
+struct RefreshToken {
+    sign_in: SignIn,
     issued_at: i64,
     revoked: bool,
 }
 
 impl Directory {
-    pub(crate) fn person(&self, object_id: &str) -> Option<Person> {
-        self.persons.get(object_id).cloned()
+    pub(crate) fn users(&self) -> &[User] {
+        &self.users
     }
 
-    /// Adds the person, or brings what is known up to date.
-    pub(crate) fn add(&mut self, person: &Person) {
-        self.persons
-            .insert(person.object_id.clone(), person.clone());
+    pub(crate) fn user(&self, object_id: &str) -> Option<User> {
+        let mut users = self.users.iter();
+        users.find(|user| user.object_id == object_id).cloned()
     }
 
-    /// A new refresh token for a person.
-    pub(crate) fn issue(&mut self, object_id: &str, now: i64) -> Result<SecretString, Error> {
+    /// Adds the user, or brings what is known up to date.
+    pub(crate) fn add(&mut self, user: &User) {
+        let mut users = self.users.iter_mut();
+        match users.find(|known| known.object_id == user.object_id) {
+            Some(known) => *known = user.clone(),
+            None => self.users.push(user.clone()),
+        }
+    }
+
+    /// A new refresh token for a sign-in.
+    pub(crate) fn issue(&mut self, sign_in: SignIn, now: i64) -> Result<SecretString, Error> {
         let refresh_token = random::text::<48>()?;
-        let grant = Grant {
-            object_id: object_id.to_owned(),
+        let grant = RefreshToken {
+            sign_in,
             issued_at: now,
             revoked: false,
         };
@@ -76,24 +62,28 @@ impl Directory {
         Ok(refresh_token.into())
     }
 
-    /// The person who holds `refresh_token`, unless it is unknown, revoked, or `lifetime` seconds old.
+    /// Who holds `refresh_token` as a user of the app, unless it is unknown, revoked, or `lifetime` seconds old.
     pub(crate) fn holder(
         &self,
         refresh_token: &SecretString,
+        client_id: &str,
         now: i64,
         lifetime: u32,
-    ) -> Result<Person, Refusal> {
+    ) -> Result<User, Refusal> {
         let grant = self
             .refresh_tokens
             .get(refresh_token.expose_secret())
             .ok_or(Refusal::MalformedRefreshToken)?;
+        if grant.sign_in.client_id != client_id {
+            return Err(Refusal::OtherClientsGrant);
+        }
         if grant.revoked {
             return Err(Refusal::RevokedRefreshToken);
         }
         if now >= grant.issued_at.saturating_add(lifetime.into()) {
             return Err(Refusal::ExpiredRefreshToken);
         }
-        self.person(&grant.object_id)
+        self.user(&grant.sign_in.object_id)
             .ok_or(Refusal::MalformedRefreshToken)
     }
 
@@ -107,7 +97,7 @@ impl Directory {
         for grant in self
             .refresh_tokens
             .values_mut()
-            .filter(|grant| grant.object_id == object_id)
+            .filter(|grant| grant.sign_in.object_id == object_id)
         {
             grant.revoked = true;
         }
@@ -118,7 +108,7 @@ impl Directory {
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory")
-            .field("persons", &self.persons.len())
+            .field("users", &self.users.len())
             .field("refresh_tokens", &self.refresh_tokens.len())
             .finish()
     }

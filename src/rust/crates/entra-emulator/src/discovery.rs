@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Json;
 use serde_json::{Value, json};
 
-use crate::endpoint::{BaseUrl, Endpoint};
+use crate::endpoint::{Endpoint, is_alias};
 use crate::tenant::Tenant;
 
 /// `GET /{tenant}/v2.0/.well-known/openid-configuration`. It names only what is served.
@@ -14,25 +14,38 @@ pub(crate) async fn configuration(
     State(tenant): State<Arc<Tenant>>,
     endpoint: Endpoint,
 ) -> Json<Value> {
+    // An alias stands for many tenants: who issues a token depends on its `tid`.
+    let issuer = if is_alias(&endpoint.tenant_name) {
+        "{tenantid}"
+    } else {
+        tenant.id()
+    };
     Json(json!({
-        "issuer": issuer(&endpoint.base, &tenant),
+        "issuer": format!("{}/{issuer}/v2.0", endpoint.base.0),
+        "authorization_endpoint": endpoint.address("oauth2/v2.0/authorize"),
         "token_endpoint": endpoint.address("oauth2/v2.0/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_post"],
+        "device_authorization_endpoint": endpoint.address("oauth2/v2.0/devicecode"),
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
         "jwks_uri": endpoint.address("discovery/v2.0/keys"),
-        "grant_types_supported": ["refresh_token"],
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "grant_types_supported": [
+            "authorization_code",
+            "refresh_token",
+            "client_credentials",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "claims_supported": [
+            "sub", "iss", "aud", "exp", "iat", "nonce", "preferred_username", "name", "tid", "oid", "upn", "acct", "ver",
+        ],
     }))
 }
 
 /// `GET /{tenant}/discovery/v2.0/keys`.
 pub(crate) async fn keys(State(tenant): State<Arc<Tenant>>, _: Endpoint) -> Json<Value> {
     Json(json!({"keys": [tenant.key().jwk()]}))
-}
-
-/// Who issues id tokens: always the tenant by its id, also when it was called by an alias, so that what discovery says
-/// and what an id token says are equal.
-pub(crate) fn issuer(base: &BaseUrl, tenant: &Tenant) -> String {
-    format!("{}/{}/v2.0", base.0, tenant.id())
 }

@@ -9,26 +9,33 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 
-use crate::errors::Refusal;
 use crate::random;
+use crate::refusals::Refusal;
 use crate::tenant::Tenant;
 
 /// The names, beside its id, that a tenant answers to.
 const ALIASES: [&str; 2] = ["organizations", "common"];
 
-/// `http://HOST:PORT`, after the request's `Host` header: the address the client itself knows.
+/// `http://HOST:PORT`, or the same with https, after the request's `Host` header: the address the client itself knows.
 pub(crate) struct BaseUrl(pub(crate) String);
 
-impl<S: Sync> FromRequestParts<S> for BaseUrl {
+impl FromRequestParts<Arc<Tenant>> for BaseUrl {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, tenant: &Arc<Tenant>) -> Result<Self, Response> {
         let host = parts
             .headers
             .get(header::HOST)
             .and_then(|value| value.to_str().ok());
         match host.and_then(|host| host.parse::<Authority>().ok()) {
-            Some(authority) => Ok(Self(format!("http://{authority}"))),
+            Some(authority) => {
+                let scheme = if tenant.options().https {
+                    "https"
+                } else {
+                    "http"
+                };
+                Ok(Self(format!("{scheme}://{authority}")))
+            }
             None => {
                 let error = json!({"error": {"code": "BadRequest", "message": "The request has no usable Host header."}});
                 Err((StatusCode::BAD_REQUEST, Json(error)).into_response())
@@ -50,6 +57,19 @@ impl Endpoint {
     pub(crate) fn address(&self, path: &str) -> String {
         format!("{}/{}/{path}", self.base.0, self.tenant_name)
     }
+
+    /// The path of the authorization endpoint.
+    pub(crate) fn own_path(&self) -> String {
+        format!("/{}/oauth2/v2.0/authorize", self.tenant_name)
+    }
+
+    /// The token endpoint's addresses, by each of the tenant's names.
+    pub(crate) fn token_endpoints(&self, tenant: &Tenant) -> Vec<String> {
+        let names = ALIASES.into_iter().chain([tenant.id(), &self.tenant_name]);
+        names
+            .map(|name| format!("{}/{name}/oauth2/v2.0/token", self.base.0))
+            .collect()
+    }
 }
 
 impl FromRequestParts<Arc<Tenant>> for Endpoint {
@@ -61,8 +81,7 @@ impl FromRequestParts<Arc<Tenant>> for Endpoint {
             .map_err(IntoResponse::into_response)?;
         let base = BaseUrl::from_request_parts(parts, tenant).await?;
         let correlation_id = correlation_id(&parts.headers);
-        if tenant_name.eq_ignore_ascii_case(tenant.id()) || ALIASES.contains(&tenant_name.as_str())
-        {
+        if tenant_name.eq_ignore_ascii_case(tenant.id()) || is_alias(&tenant_name) {
             Ok(Self {
                 tenant_name,
                 base,
@@ -72,6 +91,11 @@ impl FromRequestParts<Arc<Tenant>> for Endpoint {
             Err(Refusal::UnknownTenant(tenant_name).reply(tenant.now(), &correlation_id))
         }
     }
+}
+
+/// Whether a tenant's name is one of those that all tenants answer to.
+pub(crate) fn is_alias(tenant_name: &str) -> bool {
+    ALIASES.contains(&tenant_name)
 }
 
 /// The client's own `client-request-id`, which Entra gives back, or a new one.

@@ -1,11 +1,14 @@
 //! Errors: the crate's own, and Entra's, which the token endpoint answers with.
 
+use std::fmt::Display;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 
 use crate::clock::utc;
 use crate::random;
+use crate::refusals::Refusal;
 
 /// The id of the made-up policy that blocks.
 const POLICY: &str = "7d0f6a52-3b1e-4c8e-9f3a-5e2b8c61d704";
@@ -16,106 +19,62 @@ pub enum Error {
     /// The operating system gave no random bytes.
     #[error("no random bytes: {0}")]
     Randomness(String),
-    /// The signing key could not be made or used.
-    #[error("the signing key failed: {0}")]
+    /// A key could not be made or used.
+    #[error("a key failed: {0}")]
     Key(String),
+    /// A certificate could not be made or read.
+    #[error("a certificate failed: {0}")]
+    Certificate(String),
 }
 
-/// Why the token endpoint or discovery refuses: one variant for each AADSTS code, with what the message names.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    UnknownTenant(String),
-    MalformedRequest,
-    MissingParameter(&'static str),
-    UnsupportedGrantType,
-    UnknownClient(String),
-    MissingClientSecret,
-    WrongClientSecret,
-    SecretFromPublicClient,
-    InvalidScope(String),
-    SeveralResources(String),
-    UnknownResource(String),
-    ItselfAsResource(String),
-    MalformedRefreshToken,
-    RevokedRefreshToken,
-    ExpiredRefreshToken,
-    MissingConsent(String),
-    BlockedByPolicy,
-    Transient,
-    Internal,
+impl Error {
+    pub(crate) fn key(error: impl Display) -> Self {
+        Self::Key(error.to_string())
+    }
+
+    pub(crate) fn certificate(error: impl Display) -> Self {
+        Self::Certificate(error.to_string())
+    }
+}
+
+/// A refusal in Entra's words.
+pub(crate) struct Description {
+    pub(crate) code: u32,
+    /// OAuth's `error`.
+    pub(crate) error: &'static str,
+    /// The first line of `text`.
+    pub(crate) headline: String,
+    /// OAuth's `error_description`: four lines.
+    pub(crate) text: String,
+    pub(crate) timestamp: String,
+    pub(crate) trace_id: String,
 }
 
 impl Refusal {
-    /// The AADSTS code and OAuth's `error`.
-    fn code(&self) -> (u32, &'static str) {
-        match self {
-            Self::UnknownTenant(_) => (90002, "invalid_request"),
-            Self::MalformedRequest => (9002313, "invalid_request"),
-            Self::MissingParameter(_) => (900144, "invalid_request"),
-            Self::UnsupportedGrantType => (70003, "unsupported_grant_type"),
-            Self::UnknownClient(_) => (700016, "unauthorized_client"),
-            Self::MissingClientSecret => (7000218, "invalid_client"),
-            Self::WrongClientSecret => (7000215, "invalid_client"),
-            Self::SecretFromPublicClient => (700025, "invalid_client"),
-            Self::InvalidScope(_) => (70011, "invalid_scope"),
-            Self::SeveralResources(_) => (28000, "invalid_scope"),
-            Self::UnknownResource(_) => (500011, "invalid_resource"),
-            Self::ItselfAsResource(_) => (90009, "invalid_request"),
-            Self::MalformedRefreshToken => (9002313, "invalid_grant"),
-            Self::RevokedRefreshToken => (50173, "invalid_grant"),
-            Self::ExpiredRefreshToken => (700082, "invalid_grant"),
-            Self::MissingConsent(_) => (65001, "invalid_grant"),
-            Self::BlockedByPolicy => (53003, "invalid_grant"),
-            Self::Transient => (90033, "temporarily_unavailable"),
-            Self::Internal => (50000, "server_error"),
+    /// `now` is in Unix seconds.
+    pub(crate) fn describe(&self, now: i64, correlation_id: &str) -> Description {
+        let (code, error) = self.code();
+        let timestamp = utc(now, "%Y-%m-%d %H:%M:%SZ");
+        let trace_id = random::guid().unwrap_or_default();
+        let headline = format!("AADSTS{code}: {}", self.message());
+        let lines = [
+            headline.clone(),
+            format!("Trace ID: {trace_id}"),
+            format!("Correlation ID: {correlation_id}"),
+            format!("Timestamp: {timestamp}"),
+        ];
+        Description {
+            code,
+            error,
+            headline,
+            text: lines.join("\r\n"),
+            timestamp,
+            trace_id,
         }
     }
 
-    /// The first line of `error_description`, without the code.
-    fn message(&self) -> String {
-        match self {
-            Self::UnknownTenant(name) => {
-                format!("Tenant '{name}' not found. Check that the tenant ID and the cloud are the right ones.")
-            }
-            Self::MalformedRequest | Self::MalformedRefreshToken => {
-                "Invalid request. Request is malformed or invalid.".to_owned()
-            }
-            Self::MissingParameter(name) => format!("The request body must contain the parameter '{name}'."),
-            Self::UnsupportedGrantType => "The given 'grant_type' is not supported.".to_owned(),
-            Self::UnknownClient(id) => format!("Application with identifier '{id}' was not found in the directory."),
-            Self::MissingClientSecret => {
-                "The request body must contain 'client_secret': the client is confidential.".to_owned()
-            }
-            Self::WrongClientSecret => "Invalid client secret provided.".to_owned(),
-            Self::SecretFromPublicClient => {
-                "The client is public, so neither 'client_assertion' nor 'client_secret' may be sent.".to_owned()
-            }
-            Self::InvalidScope(scope) => format!("The value of 'scope' is not valid. Scope given: {scope}"),
-            Self::SeveralResources(scope) => {
-                format!("The value of 'scope' is not valid: it names more than one resource. Scope given: {scope}")
-            }
-            Self::UnknownResource(resource) => {
-                format!("The resource principal named {resource} was not found in the tenant.")
-            }
-            Self::ItselfAsResource(id) => format!("Application '{id}' asks for a token for itself, which only its GUID may name."),
-            Self::RevokedRefreshToken => {
-                "The provided grant has expired because it was revoked. Sign in again.".to_owned()
-            }
-            Self::ExpiredRefreshToken => {
-                "The refresh token has expired due to inactivity. Sign in again.".to_owned()
-            }
-            Self::MissingConsent(id) => {
-                format!("Neither the user nor an administrator has consented to use the application with ID '{id}'.")
-            }
-            Self::BlockedByPolicy => {
-                "Access has been blocked by Conditional Access policies, which allow no token to be issued.".to_owned()
-            }
-            Self::Transient => "A transient error has occurred. Please try again.".to_owned(),
-            Self::Internal => "The sign-in service has a problem of its own.".to_owned(),
-        }
-    }
-
-    fn status(&self) -> StatusCode {
+    /// The HTTP status, at the token endpoint and on a page.
+    pub(crate) fn status(&self) -> StatusCode {
         match self.code().1 {
             "invalid_client" => StatusCode::UNAUTHORIZED,
             "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
@@ -132,27 +91,21 @@ impl Refusal {
                 "suberror": "message_only",
                 "claims": json!({"access_token": {"capolids": {"essential": true, "values": [POLICY]}}}).to_string(),
             }),
+            Self::MfaRequired => json!({"suberror": "basic_action"}),
             _ => json!({}),
         }
     }
 
     /// Entra's error body. `now` is in Unix seconds.
     pub(crate) fn reply(&self, now: i64, correlation_id: &str) -> Response {
-        let (code, error) = self.code();
-        let timestamp = utc(now, "%Y-%m-%d %H:%M:%SZ");
-        let trace_id = random::guid().unwrap_or_default();
-        let lines = [
-            format!("AADSTS{code}: {}", self.message()),
-            format!("Trace ID: {trace_id}"),
-            format!("Correlation ID: {correlation_id}"),
-            format!("Timestamp: {timestamp}"),
-        ];
+        let description = self.describe(now, correlation_id);
+        let code = description.code;
         let mut body = json!({
-            "error": error,
-            "error_description": lines.join("\r\n"),
+            "error": description.error,
+            "error_description": description.text,
             "error_codes": [code],
-            "timestamp": timestamp,
-            "trace_id": trace_id,
+            "timestamp": description.timestamp,
+            "trace_id": description.trace_id,
             "correlation_id": correlation_id,
             "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
         });

@@ -8,10 +8,10 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use entra_emulator::{Emulator, Options, Person, Tenant};
+//! use entra_emulator::{Emulator, Options, Tenant, User};
 //!
 //! let tenant = Arc::new(Tenant::new(Options::default())?);
-//! let refresh_token = tenant.sign_in(&Person::default())?;
+//! let refresh_token = tenant.sign_in(&User::default())?;
 //! let emulator = Emulator::start(tenant, ([127, 0, 0, 1], 0).into())?;
 //! // POST refresh_token and a scope to {authority}/oauth2/v2.0/token …
 //! assert!(emulator.authority().starts_with("http://127.0.0.1:"));
@@ -22,20 +22,35 @@
 //! Tokens are as good as the key, which is made at each start: nobody but the emulator's own resources (and a server
 //! that does not check signatures, such as Azurite) accepts them.
 
+mod answers;
+mod app;
+mod authorize;
+mod certificate;
+mod client;
 mod clock;
+mod codes;
+mod device_code;
+mod devices;
 mod directory;
 mod discovery;
 mod endpoint;
 mod errors;
+mod escape;
 mod faults;
+mod grants;
+mod https;
 mod keys;
+mod pages;
 mod random;
+mod refusals;
 mod resources;
 mod scope;
 mod server;
+mod sign_in;
 mod tenant;
 mod token_endpoint;
 mod tokens;
+mod user;
 
 use std::sync::Arc;
 
@@ -45,13 +60,15 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 
+pub use app::{App, Credential};
+pub use certificate::{Certificate, OwnCertificate};
 pub use clock::Clock;
-pub use directory::Person;
 pub use errors::Error;
-pub use faults::{Fault, FaultKind, UnknownFault};
+pub use faults::{Fault, FaultKind, Step, UnknownFault, UnknownStep};
 pub use resources::blob::BLOB_ACCOUNT;
 pub use server::Emulator;
 pub use tenant::{Options, Tenant};
+pub use user::{Membership, User};
 
 /// All routes of one tenant, ready to be served or to be called without a socket.
 ///
@@ -59,8 +76,11 @@ pub use tenant::{Options, Tenant};
 /// |---|---|
 /// | `GET /{tenant}/v2.0/.well-known/openid-configuration` | discovery |
 /// | `GET /{tenant}/discovery/v2.0/keys` | the public signing key, as a JWK set |
-/// | `POST /{tenant}/oauth2/v2.0/token` | the token endpoint: `grant_type=refresh_token` |
-/// | `GET /v1.0/me` | Microsoft Graph: the signed-in person |
+/// | `GET /{tenant}/oauth2/v2.0/authorize` | the page on which a person signs in to an app; `POST` is its answer |
+/// | `POST /{tenant}/oauth2/v2.0/devicecode` | device codes |
+/// | `GET /device` | the page on which a person types the code of a device; `POST` is its answer |
+/// | `POST /{tenant}/oauth2/v2.0/token` | the token endpoint: codes, device codes, refresh tokens, apps themselves |
+/// | `GET /v1.0/me` | Microsoft Graph: the signed-in user |
 /// | `GET /demostorage?comp=list` | the Blob service of [`BLOB_ACCOUNT`]: its containers |
 /// | `GET /secrets?api-version=` | Key Vault: the list of secrets |
 /// | `GET /secrets/{name}[/{version}]?api-version=` | Key Vault: a secret |
@@ -74,7 +94,18 @@ pub fn app(tenant: Arc<Tenant>) -> Router {
             get(discovery::configuration),
         )
         .route("/{tenant}/discovery/v2.0/keys", get(discovery::keys))
+        .route(
+            "/{tenant}/oauth2/v2.0/authorize",
+            get(sign_in::page).post(sign_in::answer),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/devicecode",
+            post(device_code::device_code),
+        )
         .route("/{tenant}/oauth2/v2.0/token", post(token_endpoint::token))
+        .route("/device", get(device_code::page).post(device_code::answer))
+        .route(pages::STYLE_PATH, get(pages::style))
+        .route(pages::SCRIPT_PATH, get(pages::script))
         .merge(resources::routes())
         .fallback(not_found)
         .with_state(tenant)

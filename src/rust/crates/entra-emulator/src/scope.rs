@@ -1,6 +1,6 @@
 //! The `scope` parameter: which one resource is asked for, and what beside the access token.
 
-use crate::errors::Refusal;
+use crate::refusals::Refusal;
 
 /// The permission of a token that the app asks for itself.
 const OWN_PERMISSION: &str = "access_as_user";
@@ -20,8 +20,14 @@ const RESOURCES: [(&str, &str); 8] = [
     ("https://cognitiveservices.azure.com", "user_impersonation"),
 ];
 
+/// The scopes that name no resource.
+const OPENID_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// The resource of a sign-in that names none.
+const SIGN_IN_RESOURCE: &str = "https://graph.microsoft.com";
+
 /// A parsed `scope`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Exactly as asked, slash and all: it becomes the token's audience.
     pub(crate) resource: String,
@@ -55,6 +61,25 @@ impl Scope {
             return Err(Refusal::InvalidScope(scope.to_owned()));
         }
         Ok(parsed)
+    }
+
+    /// Reads the scope of a sign-in, which may name no resource: its token is for Microsoft Graph then.
+    pub(crate) fn parse_sign_in(scope: &str) -> Result<Self, Refusal> {
+        let mut parts = scope.split_whitespace();
+        if parts.any(|part| !OPENID_SCOPES.contains(&part)) || scope.trim().is_empty() {
+            Self::parse(scope)
+        } else {
+            Self::parse(&format!("{scope} {SIGN_IN_RESOURCE}/.default"))
+        }
+    }
+
+    /// Whether all that `asked` asks for is in here.
+    pub(crate) fn covers(&self, asked: &Self) -> bool {
+        let covers = |granted: bool, asked: bool| granted || !asked;
+        self.resource == asked.resource
+            && covers(self.offline_access, asked.offline_access)
+            && covers(self.openid, asked.openid)
+            && covers(self.profile, asked.profile)
     }
 
     /// Only the final `/.default` is cut: whether the resource itself ends in a slash makes two different audiences.

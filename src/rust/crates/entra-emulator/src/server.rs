@@ -22,7 +22,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Serves `tenant` over plain http on `address`; port 0 takes any free one. It accepts connections when this returns.
+    /// Serves `tenant` on `address`, over https if its options say so and else over plain http; port 0 takes any free one. It accepts connections when this returns.
     ///
     /// # Errors
     ///
@@ -30,7 +30,12 @@ impl Emulator {
     pub fn start(tenant: Arc<Tenant>, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let scheme = if tenant.options().https {
+            "https"
+        } else {
+            "http"
+        };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         serve(&runtime, listener, Arc::clone(&tenant))?;
@@ -49,12 +54,12 @@ impl Emulator {
         })
     }
 
-    /// `http://127.0.0.1:PORT`: the resources' address, without a slash.
+    /// `http://127.0.0.1:PORT`, or with https: the resources' address, without a slash.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `http://127.0.0.1:PORT/TENANT-ID`, to which `/oauth2/v2.0/token` is appended.
+    /// `http://127.0.0.1:PORT/TENANT-ID`, or with https, to which `/oauth2/v2.0/token` is appended.
     pub fn authority(&self) -> String {
         format!("{}/{}", self.url, self.tenant.id())
     }
@@ -78,10 +83,16 @@ impl Drop for Emulator {
 /// Starts serving as a task of `runtime`, which runs as soon as that does.
 fn serve(runtime: &Runtime, listener: TcpListener, tenant: Arc<Tenant>) -> io::Result<()> {
     let _context = runtime.enter();
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        // Replies are small and whole: waiting to fill a packet would only delay them.
-        let _ = stream.set_nodelay(true);
-    });
-    runtime.spawn(async move { axum::serve(listener, app(tenant)).await });
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    if let Some(identity) = tenant.identity() {
+        let listener = identity.listen(listener);
+        runtime.spawn(async move { axum::serve(listener, app(tenant)).await });
+    } else {
+        let listener = listener.tap_io(|stream| {
+            // Replies are small and whole: waiting to fill a packet would only delay them.
+            let _ = stream.set_nodelay(true);
+        });
+        runtime.spawn(async move { axum::serve(listener, app(tenant)).await });
+    }
     Ok(())
 }

@@ -3,11 +3,31 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::Person;
+use crate::app::App;
 use crate::errors::Error;
+use crate::faults::FaultKind;
 use crate::random;
 use crate::scope::{Scope, without_slash};
 use crate::tenant::Tenant;
+use crate::user::User;
+
+/// Who issues the tokens that prove workloads.
+pub(crate) const WORKLOAD_ISSUER: &str = "https://workloads.example";
+/// What such a token is for.
+pub(crate) const WORKLOAD_AUDIENCE: &str = "api://AzureADTokenExchange";
+/// An app and a tenant that do not exist.
+const OTHER_ID: &str = "deadbeef-0000-4000-8000-000000000000";
+/// By how much an id token that is to have expired is older than a good one, in seconds.
+const DAY: i64 = 24 * 60 * 60;
+
+/// How a client proved who it is; as a number, the claim `appidacr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Not at all: it is public.
+    None = 0,
+    Secret = 1,
+    Assertion = 2,
+}
 
 /// An access token's claims, in Entra's version 1.0. Times are Unix seconds.
 #[derive(Serialize, Deserialize)]
@@ -18,58 +38,110 @@ pub(crate) struct AccessClaims {
     nbf: i64,
     exp: i64,
     appid: String,
-    /// How the client proved itself: "0" not at all (public), "1" by its secret.
+    /// How the client proved itself: "0" not at all (public), "1" by its secret, "2" by an assertion.
     appidacr: String,
-    family_name: String,
-    given_name: String,
-    name: String,
     pub(crate) oid: String,
-    scp: String,
     sub: String,
     tid: String,
-    unique_name: String,
-    upn: String,
     uti: String,
     jti: String,
     ver: String,
+    /// What only a user's token has.
+    #[serde(flatten)]
+    user: Option<UserClaims>,
+    /// "app" in a token that stands for the app itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idtyp: Option<String>,
 }
 
-/// An access token for `person`, for the resource of `scope`.
+#[derive(Serialize, Deserialize)]
+struct UserClaims {
+    family_name: String,
+    given_name: String,
+    name: String,
+    scp: String,
+    unique_name: String,
+    upn: String,
+}
+
+/// An access token for `user`, for the resource of `scope`.
 pub(crate) fn access_token(
     tenant: &Tenant,
-    person: &Person,
+    (app, proof): (&App, Proof),
+    user: &User,
     scope: &Scope,
     permission: &str,
 ) -> Result<SecretString, Error> {
-    let now = tenant.now();
     tenant.key().sign(&AccessClaims {
+        user: Some(UserClaims {
+            family_name: user.surname.clone(),
+            given_name: user.given_name.clone(),
+            name: user.display_name(),
+            scp: permission.to_owned(),
+            unique_name: user.user_principal_name.clone(),
+            upn: user.upn(),
+        }),
+        ..claims(
+            tenant,
+            (app, proof),
+            tenant.tenant_of(user),
+            &user.object_id,
+            scope,
+        )?
+    })
+}
+
+/// An access token for the app itself, for the resource of `scope`.
+pub(crate) fn app_token(
+    tenant: &Tenant,
+    (app, proof): (&App, Proof),
+    scope: &Scope,
+) -> Result<SecretString, Error> {
+    // The app's service principal has no id of its own here.
+    tenant.key().sign(&AccessClaims {
+        idtyp: Some("app".to_owned()),
+        ..claims(tenant, (app, proof), tenant.id(), &app.client_id, scope)?
+    })
+}
+
+/// What all access tokens say.
+fn claims(
+    tenant: &Tenant,
+    (app, proof): (&App, Proof),
+    tenant_id: &str,
+    object_id: &str,
+    scope: &Scope,
+) -> Result<AccessClaims, Error> {
+    let now = tenant.now();
+    Ok(AccessClaims {
         aud: scope.resource.clone(),
-        iss: tenant.issuer(),
+        iss: issuer(tenant_id),
         iat: now,
         nbf: now,
-        exp: now.saturating_add(tenant.token_lifetime().into()),
-        appid: tenant.client_id().to_owned(),
-        appidacr: if tenant.is_confidential() { "1" } else { "0" }.to_owned(),
-        family_name: person.surname.clone(),
-        given_name: person.given_name.clone(),
-        name: person.display_name(),
-        oid: person.object_id.clone(),
-        scp: permission.to_owned(),
-        sub: person.object_id.clone(),
-        tid: tenant.id().to_owned(),
-        unique_name: person.user_principal_name.clone(),
-        upn: person.user_principal_name.clone(),
+        exp: now.saturating_add(tenant.options().token_lifetime.into()),
+        appid: app.client_id.clone(),
+        appidacr: (proof as u8).to_string(),
+        oid: object_id.to_owned(),
+        sub: object_id.to_owned(),
+        tid: tenant_id.to_owned(),
         uti: random::text::<16>()?,
         jti: random::guid()?,
         ver: "1.0".to_owned(),
+        user: None,
+        idtyp: None,
     })
+}
+
+/// Who signs a tenant's access tokens.
+pub(crate) fn issuer(tenant_id: &str) -> String {
+    format!("https://sts.windows.net/{tenant_id}/")
 }
 
 /// An id token's claims, in Entra's version 2.0. Times are Unix seconds.
 #[derive(Serialize)]
 struct IdClaims<'a> {
     aud: &'a str,
-    iss: &'a str,
+    iss: String,
     iat: i64,
     nbf: i64,
     exp: i64,
@@ -79,32 +151,112 @@ struct IdClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     preferred_username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acct: Option<u8>,
     uti: String,
     ver: &'a str,
 }
 
-/// An id token about `person` for the app itself; with names if `profile` was asked for.
+/// What an id token is about.
+pub(crate) struct IdToken<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) user: &'a User,
+    /// The tenant's address, without its id.
+    pub(crate) base: &'a str,
+    pub(crate) nonce: Option<&'a str>,
+    /// Whether it tells names.
+    pub(crate) profile: bool,
+    /// What is wrong with it.
+    pub(crate) fault: Option<FaultKind>,
+}
+
+/// An id token for the app itself; `None` if its fault is that there is none.
 pub(crate) fn id_token(
     tenant: &Tenant,
-    person: &Person,
-    issuer: &str,
-    profile: bool,
-) -> Result<SecretString, Error> {
-    let now = tenant.now();
-    tenant.key().sign(&IdClaims {
-        aud: tenant.client_id(),
-        iss: issuer,
+    about: &IdToken<'_>,
+) -> Result<Option<SecretString>, Error> {
+    let is = |fault| about.fault == Some(fault);
+    if is(FaultKind::NoIdToken) {
+        return Ok(None);
+    }
+    // Somebody whom nobody else is: a user of this app that is not in the directory.
+    let other = User::new("Mallory Example", "mallory@example.com");
+    let user = if is(FaultKind::OtherUser) {
+        &other
+    } else {
+        about.user
+    };
+    let tenant_id = tenant.tenant_of(about.user);
+    let issuer_id = if is(FaultKind::WrongIssuer) {
+        OTHER_ID
+    } else {
+        tenant_id
+    };
+    let age = if is(FaultKind::ExpiredIdToken) {
+        DAY
+    } else {
+        0
+    };
+    let now = tenant.now().saturating_sub(age);
+    let claims = about.app.optional_claims;
+    let token = tenant.key().sign(&IdClaims {
+        aud: if is(FaultKind::WrongAudience) {
+            OTHER_ID
+        } else {
+            &about.app.client_id
+        },
+        iss: format!("{}/{issuer_id}/v2.0", about.base),
         iat: now,
         nbf: now,
-        exp: now.saturating_add(tenant.token_lifetime().into()),
-        oid: &person.object_id,
-        sub: &person.object_id,
-        tid: tenant.id(),
-        name: profile.then(|| person.display_name()),
-        preferred_username: profile.then_some(person.user_principal_name.as_str()),
+        exp: now.saturating_add(tenant.options().token_lifetime.into()),
+        oid: &user.object_id,
+        sub: &user.object_id,
+        tid: tenant_id,
+        name: about.profile.then(|| user.display_name()),
+        nonce: if is(FaultKind::WrongNonce) {
+            Some("another nonce")
+        } else {
+            about.nonce
+        },
+        preferred_username: about.profile.then_some(&*user.user_principal_name),
+        upn: claims.then(|| user.upn()),
+        acct: claims.then(|| user.acct()),
         uti: random::text::<16>()?,
         ver: "2.0",
+    })?;
+    Ok(Some(token))
+}
+
+/// What a workload's token says, and any client assertion. Times are Unix seconds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AssertionClaims {
+    pub(crate) aud: String,
+    pub(crate) iss: String,
+    pub(crate) sub: String,
+    pub(crate) exp: i64,
+    pub(crate) nbf: Option<i64>,
+    pub(crate) jti: Option<String>,
+}
+
+/// A token that proves a workload to this tenant.
+pub(crate) fn workload_token(
+    tenant: &Tenant,
+    subject: &str,
+    lifetime: u32,
+) -> Result<SecretString, Error> {
+    let now = tenant.now();
+    tenant.key().sign(&AssertionClaims {
+        aud: WORKLOAD_AUDIENCE.to_owned(),
+        iss: WORKLOAD_ISSUER.to_owned(),
+        sub: subject.to_owned(),
+        exp: now.saturating_add(lifetime.into()),
+        nbf: Some(now),
+        jti: Some(random::guid()?),
     })
 }
 
@@ -131,7 +283,7 @@ pub(crate) fn verify(
 ) -> Result<AccessClaims, BadToken> {
     let claims: AccessClaims = tenant.key().claims(token).ok_or(BadToken::Signature)?;
     let now = tenant.now();
-    if claims.iss != tenant.issuer() {
+    if claims.iss != issuer(&claims.tid) || !tenant.issues_for(&claims.tid) {
         return Err(BadToken::Issuer);
     }
     if without_slash(&claims.aud) != resource {
@@ -168,8 +320,14 @@ mod tests {
         })
         .unwrap();
         let scope = Scope::parse("https://vault.azure.net/.default").unwrap();
-        let token =
-            access_token(&tenant, &Person::default(), &scope, "user_impersonation").unwrap();
+        let token = access_token(
+            &tenant,
+            (&App::default(), Proof::None),
+            &User::default(),
+            &scope,
+            "user_impersonation",
+        )
+        .unwrap();
         let claims = verify(&tenant, token.expose_secret(), VAULT).unwrap();
 
         time.store(999, Ordering::SeqCst);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use entra_emulator::{Options, Person};
+use entra_emulator::{App, Credential, Options, User};
 use futures_util::future::{join, join_all, poll_immediate};
-
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -49,9 +49,12 @@ async fn gated() -> (Endpoint, Arc<Semaphore>) {
 
 #[tokio::test]
 async fn public_and_confidential_clients_get_tokens() {
-    for client_secret in [None, Some("s+ cr&t".into())] {
+    for client_secret in [None, Some(SecretString::from("s+ cr&t"))] {
+        let app = client_secret.map_or_else(App::default, |secret| {
+            App::confidential(Credential::Secret(secret))
+        });
         let options = Options {
-            client_secret,
+            apps: vec![app],
             ..Options::default()
         };
         let (session, _emulator) = Session::at_emulator(options);
@@ -254,12 +257,12 @@ async fn a_caller_who_goes_away_loses_no_refresh_token() {
 #[tokio::test]
 async fn a_revoked_person_has_to_sign_in_and_may() {
     let (session, emulator) = Session::at_emulator(Options::default());
-    let person = Person::default();
-    emulator.tenant().revoke(&person);
+    let user = User::default();
+    emulator.tenant().revoke(&user);
     assert_eq!(session.oauth_error(STORAGE).await["error"], "invalid_grant");
     session
         .exchanges
-        .sign_in(USER, emulator.tenant().sign_in(&person).unwrap());
+        .sign_in(USER, emulator.tenant().sign_in(&user).unwrap());
     access_token(&session.ask(STORAGE).await);
 }
 

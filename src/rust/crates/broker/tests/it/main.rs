@@ -21,7 +21,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use entra_emulator::{Emulator, Options, Person, Tenant};
+use entra_emulator::{Credential, Emulator, Options, Tenant, User};
 use entrar_broker::entra::{ClientAuth, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
@@ -59,7 +59,11 @@ impl Session {
 
     /// At an emulated tenant whose app has the same secret, if any.
     fn at_emulator(options: Options) -> (Self, Emulator) {
-        let client_secret = options.client_secret.clone();
+        let credentials = options.apps.iter().flat_map(|app| &app.credentials);
+        let client_secret = credentials.into_iter().find_map(|known| match known {
+            Credential::Secret(secret) => Some(secret.clone()),
+            _ => None,
+        });
         Self::with_client_secret(options, client_secret)
     }
 
@@ -69,7 +73,7 @@ impl Session {
     ) -> (Self, Emulator) {
         let revokes_used_refresh_tokens = options.revoke_used_refresh_tokens;
         let tenant = Arc::new(Tenant::new(options).unwrap());
-        let refresh_token = tenant.sign_in(&Person::default()).unwrap();
+        let refresh_token = tenant.sign_in(&User::default()).unwrap();
         let emulator = Emulator::start(tenant, ([127, 0, 0, 1], 0).into()).unwrap();
         let registration = Registration {
             token_endpoint: token_endpoint_of(&emulator.authority()),

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use entra_emulator::Options;
+use entra_emulator::{App, Credential, Options};
 use entrar_core::cookie::CookieKey;
 use entrar_core::rpc::COOKIE_HEADER;
 use secrecy::ExposeSecret;
@@ -214,7 +214,7 @@ async fn who_is_not_signed_in_has_to_sign_in() {
 #[tokio::test]
 async fn entras_error_is_passed_on_unchanged() {
     let options = Options {
-        client_secret: Some("right".into()),
+        apps: vec![App::confidential(Credential::Secret("right".into()))],
         ..Options::default()
     };
     let (session, _emulator) = Session::with_client_secret(options, Some("wrong".into()));

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::authorize;
 use crate::clock::utc;
 use crate::endpoint::BaseUrl;
+use crate::escape::escape;
 use crate::random;
 use crate::tenant::Tenant;
 use crate::tokens::BadToken;
@@ -176,12 +177,4 @@ fn with_service_headers(mut reply: Response, request: &HeaderMap) -> Response {
         reply.headers_mut().insert(X_MS_REQUEST_ID, id);
     }
     reply
-}
-
-/// The client chose the `Host` that stands in the reply.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

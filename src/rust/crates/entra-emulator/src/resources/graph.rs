@@ -32,27 +32,27 @@ async fn me(
         Ok(claims) => claims,
         Err(fault) => return unauthorized(&tenant, &base, fault),
     };
-    let Some(person) = tenant.person(&claims.oid) else {
+    let Some(user) = tenant.user(&claims.oid) else {
         return error(
             &tenant,
             StatusCode::NOT_FOUND,
             "Request_ResourceNotFound",
-            "The person does not exist.",
+            "The user does not exist.",
         );
     };
     Json(json!({
         "@odata.context": format!("{base}/v1.0/$metadata#users/$entity"),
         "businessPhones": [],
-        "displayName": person.display_name(),
-        "givenName": person.given_name,
+        "displayName": user.display_name(),
+        "givenName": user.given_name,
         "jobTitle": null,
-        "mail": person.user_principal_name,
+        "mail": user.user_principal_name,
         "mobilePhone": null,
         "officeLocation": null,
         "preferredLanguage": null,
-        "surname": person.surname,
-        "userPrincipalName": person.user_principal_name,
-        "id": person.object_id,
+        "surname": user.surname,
+        "userPrincipalName": user.user_principal_name,
+        "id": user.object_id,
     }))
     .into_response()
 }

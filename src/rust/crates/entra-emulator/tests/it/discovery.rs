@@ -9,22 +9,27 @@ use crate::{Emulated, HOST};
 #[test]
 fn discovery_is_built_from_the_host_header_and_the_tenants_name() {
     let emulated = Emulated::new();
-    for name in [emulated.tenant.id(), "organizations", "common"] {
+    let id = emulated.tenant.id();
+    for (name, issuer) in [
+        (id, id),
+        ("organizations", "{tenantid}"),
+        ("common", "{tenantid}"),
+    ] {
         let reply = emulated.get(&format!("/{name}/v2.0/.well-known/openid-configuration"));
         let configuration = reply.json();
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(
             configuration["issuer"],
-            format!("http://{HOST}/{}/v2.0", emulated.tenant.id())
+            format!("http://{HOST}/{issuer}/v2.0")
         );
-        assert_eq!(
-            configuration["token_endpoint"],
-            format!("http://{HOST}/{name}/oauth2/v2.0/token")
-        );
-        assert_eq!(
-            configuration["jwks_uri"],
-            format!("http://{HOST}/{name}/discovery/v2.0/keys")
-        );
+        for (key, path) in [
+            ("authorization_endpoint", "oauth2/v2.0/authorize"),
+            ("token_endpoint", "oauth2/v2.0/token"),
+            ("device_authorization_endpoint", "oauth2/v2.0/devicecode"),
+            ("jwks_uri", "discovery/v2.0/keys"),
+        ] {
+            assert_eq!(configuration[key], format!("http://{HOST}/{name}/{path}"));
+        }
     }
 }
 

@@ -11,10 +11,9 @@ use tower::ServiceExt;
 use crate::{Emulated, GRAPH, HOST, Reply, STORAGE, encode};
 
 fn emulated(faults: &[(FaultKind, Option<&str>)]) -> Emulated {
-    let faults = faults.iter().map(|(kind, resource)| Fault {
-        kind: *kind,
-        resource: resource.map(str::to_owned),
-    });
+    let faults = faults
+        .iter()
+        .map(|(kind, resource)| Fault::new(*kind, *resource));
     Emulated::with(Options {
         faults: faults.collect(),
         ..Options::default()
@@ -138,6 +137,7 @@ fn a_fault_is_known_by_its_name() {
     assert_eq!("fast".parse::<FaultKind>(), Err(UnknownFault));
     assert_eq!(
         UnknownFault.to_string(),
-        "it is none of sign_in_required, consent_required, access_denied, throttled, unavailable, slow"
+        "it is none of sign_in_required, consent_required, access_denied, throttled, unavailable, slow, \
+         mfa_required, wrong_state, wrong_nonce, wrong_audience, wrong_issuer, expired_id_token, other_user, no_id_token"
     );
 }

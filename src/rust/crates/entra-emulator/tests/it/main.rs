@@ -8,11 +8,17 @@
     clippy::panic
 )]
 
+mod clients;
+mod codes;
+mod devices;
 mod discovery;
 mod faults;
+mod https;
+mod pages;
 mod resources;
 mod secrets;
 mod server;
+mod sign_in;
 mod token_errors;
 mod token_success;
 mod vault;
@@ -23,7 +29,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use entra_emulator::{Clock, Options, Person, Tenant, app};
+use entra_emulator::{App, Clock, Credential, Options, Tenant, User, app};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
@@ -71,7 +77,7 @@ impl Emulated {
         let clock = Clock::new(move || read.load(Ordering::SeqCst));
         let tenant = Arc::new(Tenant::new(Options { clock, ..options }).unwrap());
         let refresh_token = tenant
-            .sign_in(&Person::default())
+            .sign_in(&User::default())
             .unwrap()
             .expose_secret()
             .to_owned();
@@ -84,9 +90,9 @@ impl Emulated {
     }
 
     fn confidential() -> Self {
-        let client_secret = Some(SecretString::from("the app's secret"));
+        let secret = SecretString::from("the app's secret");
         Self::with(Options {
-            client_secret,
+            apps: vec![App::confidential(Credential::Secret(secret))],
             ..Options::default()
         })
     }
@@ -134,14 +140,14 @@ impl Emulated {
     }
 
     fn post_to(&self, tenant: &str, fields: &[(&str, &str)]) -> Reply {
-        let pairs: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)))
-            .collect();
-        let request = Request::post(format!("/{tenant}/oauth2/v2.0/token"))
+        self.post_form(&format!("/{tenant}/oauth2/v2.0/token"), fields)
+    }
+
+    fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
+        let request = Request::post(path)
             .header("host", HOST)
             .header("content-type", "application/x-www-form-urlencoded");
-        self.send(request.body(Body::from(pairs.join("&"))).unwrap())
+        self.send(request.body(Body::from(pairs(fields))).unwrap())
     }
 
     /// A public client's whole request.
@@ -164,6 +170,12 @@ impl Emulated {
         reply.json()["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// JSON in base64url.
+    fn decode(&self, text: &str) -> Value {
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
+        serde_json::from_slice(&bytes.unwrap()).unwrap()
+    }
+
     /// A token's claims, after its signature was checked with the key that discovery shows.
     fn claims(&self, token: &str) -> Value {
         let keys: JwkSet =
@@ -178,6 +190,13 @@ impl Emulated {
             .unwrap()
             .claims
     }
+}
+
+/// Fields of a form or a query.
+fn pairs(fields: &[(&str, &str)]) -> String {
+    let pairs = fields.iter();
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// Percent-encoding of everything but letters and digits.

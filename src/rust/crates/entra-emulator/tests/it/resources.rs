@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use entra_emulator::{BLOB_ACCOUNT, Person};
+use entra_emulator::{BLOB_ACCOUNT, User};
 use serde_json::json;
 
 use crate::{Emulated, GRAPH, HOST, Reply, STORAGE};
@@ -65,7 +65,7 @@ fn graph_tells_who_is_signed_in() {
                 "preferredLanguage": null,
                 "surname": "Example",
                 "userPrincipalName": "ada@example.com",
-                "id": Person::default().object_id,
+                "id": User::default().object_id,
             })
         );
     }

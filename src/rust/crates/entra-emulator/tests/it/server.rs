@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entra_emulator::{Emulator, Options, Person, Tenant};
+use entra_emulator::{Emulator, Options, Tenant, User};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ fn address(emulator: &Emulator) -> &str {
 fn a_token_is_exchanged_and_spent_over_a_socket() {
     let emulator = start();
     let tenant = emulator.tenant();
-    let refresh_token = tenant.sign_in(&Person::default()).unwrap();
+    let refresh_token = tenant.sign_in(&User::default()).unwrap();
     let form = format!(
         "client_id={}&grant_type=refresh_token&refresh_token={}&scope={}",
         tenant.client_id(),

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use entra_emulator::{Options, Person};
+use entra_emulator::{Options, User};
 use serde_json::json;
 
 use crate::{Emulated, HOST, Reply, STORAGE};
@@ -114,7 +114,7 @@ fn a_json_body_is_not_read() {
 fn another_grant_type_is_unsupported() {
     let emulated = Emulated::new();
     let reply = emulated.post(&[
-        ("grant_type", "client_credentials"),
+        ("grant_type", "password"),
         ("client_id", emulated.tenant.client_id()),
     ]);
     assert_refused(&reply, 400, "unsupported_grant_type", 70003);
@@ -167,18 +167,18 @@ fn a_refresh_token_nobody_handed_out_is_malformed() {
 }
 
 #[test]
-fn revoking_a_person_revokes_all_their_refresh_tokens_and_nobody_elses() {
+fn revoking_a_user_revokes_all_their_refresh_tokens_and_nobody_elses() {
     let emulated = Emulated::new();
     let renewed = emulated
         .exchange(&emulated.refresh_token, STORAGE_SCOPE)
         .json();
-    let bob = Person {
+    let bob = User {
         object_id: "b0b".to_owned(),
-        ..Person::default()
+        ..User::default()
     };
     let bobs =
         secrecy::ExposeSecret::expose_secret(&emulated.tenant.sign_in(&bob).unwrap()).to_owned();
-    emulated.tenant.revoke(&Person::default());
+    emulated.tenant.revoke(&User::default());
     for refresh_token in [
         emulated.refresh_token.as_str(),
         renewed["refresh_token"].as_str().unwrap(),
@@ -194,7 +194,7 @@ fn revoking_a_person_revokes_all_their_refresh_tokens_and_nobody_elses() {
         emulated.exchange(&bobs, STORAGE_SCOPE).status,
         StatusCode::OK
     );
-    let again = emulated.tenant.sign_in(&Person::default()).unwrap();
+    let again = emulated.tenant.sign_in(&User::default()).unwrap();
     assert_eq!(
         emulated
             .exchange(secrecy::ExposeSecret::expose_secret(&again), STORAGE_SCOPE)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use axum::http::StatusCode;
-use entra_emulator::{Options, Person};
+use entra_emulator::{Options, User};
 use serde_json::json;
 
 use crate::{Emulated, HOST, NOW};
@@ -87,7 +87,7 @@ fn an_access_token_tells_who_may_do_what_until_when() {
     let unique = claims.as_object_mut().unwrap();
     assert_eq!(unique.remove("uti").unwrap().as_str().unwrap().len(), 22);
     assert_eq!(unique.remove("jti").unwrap().as_str().unwrap().len(), 36);
-    let person = Person::default();
+    let user = User::default();
     assert_eq!(
         claims,
         json!({
@@ -101,9 +101,9 @@ fn an_access_token_tells_who_may_do_what_until_when() {
             "family_name": "Example",
             "given_name": "Ada",
             "name": "Ada Example",
-            "oid": person.object_id,
+            "oid": user.object_id,
             "scp": "user_impersonation",
-            "sub": person.object_id,
+            "sub": user.object_id,
             "tid": emulated.tenant.id(),
             "unique_name": "ada@example.com",
             "upn": "ada@example.com",
@@ -230,15 +230,15 @@ fn an_id_token_comes_for_openid_and_tells_names_for_profile() {
         claims.as_object_mut().unwrap().remove("uti").unwrap();
         claims
     };
-    let person = Person::default();
+    let user = User::default();
     let mut expected = json!({
         "aud": emulated.tenant.client_id(),
         "iss": format!("http://{HOST}/{}/v2.0", emulated.tenant.id()),
         "iat": NOW,
         "nbf": NOW,
         "exp": NOW + 3599,
-        "oid": person.object_id,
-        "sub": person.object_id,
+        "oid": user.object_id,
+        "sub": user.object_id,
         "tid": emulated.tenant.id(),
         "ver": "2.0",
     });
