@@ -148,7 +148,10 @@ mod tests {
 
     async fn newest(accounts: &InMemory) -> Option<(String, u64)> {
         let newest = accounts.newest(ADA).await.unwrap()?;
-        Some((newest.refresh_token.expose_secret().to_owned(), newest.version))
+        Some((
+            newest.refresh_token.expose_secret().to_owned(),
+            newest.version,
+        ))
     }
 
     #[tokio::test]
@@ -156,10 +159,20 @@ mod tests {
         let accounts = InMemory::default();
         accounts.sign_in(ADA, "first".into()).await.unwrap();
         let (_, first) = newest(&accounts).await.unwrap();
-        assert!(accounts.keep(ADA, Some("second".into()), first).await.unwrap());
+        assert!(
+            accounts
+                .keep(ADA, Some("second".into()), first)
+                .await
+                .unwrap()
+        );
         let (token, second) = newest(&accounts).await.unwrap();
         assert_eq!(token, "second");
-        assert!(accounts.keep(ADA, Some("late".into()), first).await.unwrap());
+        assert!(
+            accounts
+                .keep(ADA, Some("late".into()), first)
+                .await
+                .unwrap()
+        );
         assert!(accounts.keep(ADA, None, second).await.unwrap());
         assert_eq!(newest(&accounts).await, Some(("second".into(), second)));
     }

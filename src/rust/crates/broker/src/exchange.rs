@@ -272,10 +272,7 @@ impl<A: Accounts> Drop for Exchange<A> {
 
 /// Nobody is signed in.
 pub(crate) fn not_signed_in() -> Refusal {
-    Refusal::new(
-        "login_required",
-        "nobody is signed in here: sign in first",
-    )
+    Refusal::new("login_required", "nobody is signed in here: sign in first")
 }
 
 /// Whoever joined counts the lifetime from their own request, and it runs from an earlier one: it is shortened by the
