@@ -4,6 +4,7 @@
 //! The crate finds no session and knows no server; nothing in it reads the environment but [`env`].
 
 pub mod address;
+pub mod agent;
 pub mod cookie;
 pub mod env;
 pub mod error;
