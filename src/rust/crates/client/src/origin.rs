@@ -1,13 +1,16 @@
 //! Where a session comes from. It is decided here and nowhere else: R, the git helper and the reports read it.
 //!
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
-//! one; nothing.
+//! one; the socket of the person's agent; nothing. A step that is there and cannot be used ends the search with its error.
+
+use std::path::PathBuf;
 
 use entrar_core::address::Address;
 use entrar_core::cookie::Cookie;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
+use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -55,6 +58,8 @@ impl Origin {
 pub enum Door {
     /// An address, to which the session's cookie is sent along. Where the cookie lies is looked up at each question.
     Address(Address),
+    /// The socket of the person's own agent. There is no cookie: the kernel keeps everybody else out.
+    Socket(PathBuf),
 }
 
 /// A process tree that may ask a server for tokens.
@@ -62,13 +67,15 @@ pub enum Door {
 pub struct Session {
     origin: Origin,
     door: Door,
+    /// What URLs begin with. Behind a socket the host means nothing.
+    root: Address,
 }
 
 impl Session {
     /// This process's session.
     ///
     /// # Errors
-    /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if the address is no http(s) address,
+    /// [`Kind::NoSession`] if there is none or the agent's socket is not ours, [`Kind::Unreachable`] if the address is no http(s) address,
     /// [`Kind::ServerTooOld`] if it is Workbench's, and Workbench is known to be.
     pub fn find(env: &Env) -> Result<Self, Error> {
         if let Step::Address(_, Origin::Workbench) = step(env) {
@@ -84,11 +91,19 @@ impl Session {
     pub fn of_any_version(env: &Env) -> Result<Self, Error> {
         match step(env) {
             Step::Connect => Err(none_on_connect()),
-            Step::Address(text, origin) => Ok(Self {
-                origin,
-                door: Door::Address(parsed(&text)?),
-            }),
-            Step::Nothing => Err(no_session(env)),
+            Step::Address(text, origin) => {
+                let root = parsed(&text)?;
+                let door = Door::Address(root.clone());
+                Ok(Self { origin, door, root })
+            }
+            Step::Nothing => match agents_socket(env)? {
+                Some(path) => Ok(Self {
+                    origin: Origin::Agent,
+                    door: Door::Socket(path),
+                    root: parsed("http://localhost")?,
+                }),
+                None => Err(no_session(env)),
+            },
         }
     }
 
@@ -109,23 +124,20 @@ impl Session {
     pub fn server(&self) -> String {
         match &self.door {
             Door::Address(address) => address.to_string(),
+            Door::Socket(path) => format!("your agent ({})", path.display()),
         }
     }
 
     /// The URL of one of the server's paths.
     #[must_use]
     pub fn url(&self, path: &str) -> Url {
-        match &self.door {
-            Door::Address(address) => address.join(path),
-        }
+        self.root.join(path)
     }
 
     /// The URL that the server's paths begin with.
     #[must_use]
     pub fn root(&self) -> Url {
-        match &self.door {
-            Door::Address(address) => address.url().clone(),
-        }
+        self.root.url().clone()
     }
 
     /// What an HTTP client needs to reach it.
@@ -133,6 +145,7 @@ impl Session {
     pub fn settings(&self, env: &Env) -> Settings {
         match &self.door {
             Door::Address(address) => Settings::new(env, address.url()),
+            Door::Socket(path) => Settings::through_socket(path),
         }
     }
 
@@ -141,17 +154,73 @@ impl Session {
     pub fn is_in_clear(&self) -> bool {
         match &self.door {
             Door::Address(address) => address.is_in_clear(),
+            Door::Socket(_) => false,
         }
     }
 
-    /// The cookie to send: of the file's and the variable's the one that expires later; an expired
+    /// The cookie to send, where one is: of the file's and the variable's the one that expires later; an expired
     /// one is never sent, one without a readable date only if there is no other. A cookie that
     /// the server has just `refused` comes last of all.
     ///
     /// # Errors
     /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
-    pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Cookie, Error> {
-        best(&CookiePlace::all(env), env.now(), refused).cloned()
+    pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Option<Cookie>, Error> {
+        match &self.door {
+            Door::Address(_) => best(&CookiePlace::all(env), env.now(), refused)
+                .cloned()
+                .map(Some),
+            Door::Socket(_) => Ok(None),
+        }
+    }
+
+    /// Whether there is a cookie to ask with, or somebody who listens at the socket.
+    #[must_use]
+    pub fn can_be_asked(&self, env: &Env) -> bool {
+        match &self.door {
+            Door::Address(_) => self.cookie(env, None).is_ok(),
+            Door::Socket(path) => has_listener(path),
+        }
+    }
+
+    /// A text that this session's processes know and no others, to make keys of under which something is kept for them:
+    /// of the cookie itself, since the file or variable that it stands in may by now hold another person's, and of the one
+    /// that is sent if the server refuses the first; or of the latest sign-in, if one was noted.
+    ///
+    /// # Errors
+    /// As [`Session::cookie`].
+    pub fn shared_secret(&self, env: &Env) -> Result<Option<SecretString>, Error> {
+        match &self.door {
+            Door::Address(_) => {
+                let first = self.cookie(env, None)?;
+                let second = self.cookie(env, first.as_ref())?;
+                let text = |cookie: &Option<Cookie>| {
+                    let value = cookie.as_ref().map(Cookie::value);
+                    value.map_or_else(String::new, |value| value.expose_secret().to_owned())
+                };
+                // A cookie holds no end of a line, so that no two lists of lines are one text.
+                Ok(Some([text(&first), text(&second)].join("\n").into()))
+            }
+            Door::Socket(_) => Ok(sign_in(env).map(|sign_in| sign_in.id)),
+        }
+    }
+}
+
+/// The latest sign-in to the person's agent.
+fn sign_in(env: &Env) -> Option<session_directory::SignIn> {
+    SessionDirectory::open(env).ok().flatten()?.sign_in()
+}
+
+/// The account that is signed in to the person's agent, in some form that tells it from others.
+#[must_use]
+pub fn account(env: &Env) -> Option<String> {
+    sign_in(env)?.account
+}
+
+/// The socket of the person's agent, if there is one.
+fn agents_socket(env: &Env) -> Result<Option<PathBuf>, Error> {
+    match SessionDirectory::open(env)? {
+        Some(directory) => directory.socket(),
+        None => Ok(None),
     }
 }
 
@@ -162,7 +231,10 @@ pub fn here(env: &Env) -> Option<Origin> {
     match step(env) {
         Step::Address(_, origin) => Some(origin),
         Step::Connect => None,
-        Step::Nothing => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
+        Step::Nothing => match agents_socket(env) {
+            Ok(None) => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
+            Ok(Some(_)) | Err(_) => Some(Origin::Agent),
+        },
     }
 }
 
@@ -209,24 +281,36 @@ fn no_session(env: &Env) -> Error {
     let message = if posit::is(env, WORKBENCH) {
         "this is a Posit Workbench session, but RS_SERVER_ADDRESS is not set, so the server cannot be found"
     } else {
-        "there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is \
-         not set)"
+        "there is no session to ask: RS_SERVER_ADDRESS is not set, and nobody is signed in here"
     };
     Error::new(Kind::NoSession, message)
 }
 
 /// What makes a session this one and no other: tokens that were kept for one are handed out in no other.
 ///
-/// To compare it reads variables and no cookie's file: that the cookie in a file was rotated makes no other session.
-pub struct Identity([Option<SecretString>; VARIABLES.len()]);
+/// To compare it reads variables, and where an agent may be asked looks whether somebody has signed in since; it opens no
+/// file. That the cookie in a file was rotated makes no other session.
+pub struct Identity {
+    variables: [Option<SecretString>; VARIABLES.len()],
+    sign_in: Option<Mark>,
+}
 
-const VARIABLES: [&str; 4] = [ADDRESS, ORIGIN, RUNTIME_DIRECTORY, COOKIE];
+const VARIABLES: [&str; 5] = [
+    ADDRESS,
+    ORIGIN,
+    RUNTIME_DIRECTORY,
+    COOKIE,
+    session_directory::VARIABLE,
+];
 
 impl Identity {
     /// The identity of this process's session, or of having none.
     #[must_use]
     pub fn current(env: &Env) -> Self {
-        Self(VARIABLES.map(|name| env.var(name).map(SecretString::from)))
+        Self {
+            variables: VARIABLES.map(|name| env.var(name).map(SecretString::from)),
+            sign_in: mark(env),
+        }
     }
 
     /// Whether it still is this process's.
@@ -235,8 +319,14 @@ impl Identity {
         let same = |(name, value): (&&str, &Option<SecretString>)| {
             env.var(name).as_deref() == value.as_ref().map(ExposeSecret::expose_secret)
         };
-        VARIABLES.iter().zip(&self.0).all(same)
+        VARIABLES.iter().zip(&self.variables).all(same) && self.sign_in == mark(env)
     }
+}
+
+/// The mark of the latest sign-in, where an agent may be asked.
+fn mark(env: &Env) -> Option<Mark> {
+    let is_agents = env.var(ADDRESS).is_none() || Origin::of_address(env) == Origin::Agent;
+    is_agents.then(|| Mark::current(env))
 }
 
 #[cfg(test)]
