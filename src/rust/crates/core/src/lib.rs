@@ -9,6 +9,7 @@ pub mod cookie;
 pub mod env;
 pub mod error;
 pub mod file;
+pub mod guid;
 pub mod http;
 pub mod oauth;
 pub mod private_directory;

@@ -14,7 +14,6 @@ use entrar_core::resource::{DEVOPS, Resource};
 
 use crate::challenge;
 use crate::erasures::Erasures;
-use crate::guid::Guid;
 use crate::keyring::{Password, Slot};
 use crate::place::Place;
 use crate::prompt::{Surroundings, would_hang};
@@ -22,6 +21,7 @@ use crate::protocol::{Answer, QUIT, Request};
 use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
 use crate::turn::Turn;
+use entrar_core::guid::Guid;
 
 /// The file that says that the warning of a cookie sent in clear was given.
 const WARNED: &str = "warned-in-clear";
@@ -101,8 +101,8 @@ fn answer(
 ) -> Vec<u8> {
     let issuer = challenge::issuer(&password.token);
     let wanted = challenge::tenant(&request.challenges);
-    trace.fact(stderr, &Fact::Tenants(issuer.as_ref(), wanted.as_ref()));
-    let wrong_tenant = warn_of_tenant(issuer.as_ref(), wanted.as_ref(), place, stderr);
+    trace.fact(stderr, &Fact::Tenants(issuer, wanted));
+    let wrong_tenant = warn_of_tenant(issuer, wanted, place, stderr);
     // Another token of the same tenant would be refused like the first.
     let second_chance =
         request.can_have_a_second_chance() && !request.second_chance && !wrong_tenant;
@@ -212,8 +212,8 @@ fn exchange(
 
 /// Says that Azure DevOps will refuse the token because the organisation belongs to another tenant, if so.
 fn warn_of_tenant(
-    issuer: Option<&Guid>,
-    wanted: Option<&Guid>,
+    issuer: Option<Guid>,
+    wanted: Option<Guid>,
     place: &Place,
     stderr: &mut dyn Write,
 ) -> bool {

@@ -4,7 +4,7 @@ use entrar_core::token::claim;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::guid::Guid;
+use entrar_core::guid::Guid;
 
 /// The tenant in `Bearer authorization_uri=https://login.microsoftonline.com/TENANT`, which Azure DevOps
 /// writes for the organisation that was asked. The challenges may come in any order, joined by commas.
@@ -16,13 +16,13 @@ pub(crate) fn tenant(challenges: &[String]) -> Option<Guid> {
         let value = value.trim_start_matches('"');
         let end = value.find(|c: char| c == '"' || c == ',' || c.is_whitespace());
         let url = Url::parse(value.get(..end.unwrap_or(value.len()))?).ok()?;
-        Guid::parse(url.path_segments()?.next()?)
+        url.path_segments()?.next()?.parse().ok()
     })
 }
 
 /// The tenant that issued a token, if it happens to be a JSON Web Token; nothing in it is verified.
 pub(crate) fn issuer(token: &SecretString) -> Option<Guid> {
-    Guid::parse(&claim(token.expose_secret(), "tid")?)
+    claim(token.expose_secret(), "tid")?.parse().ok()
 }
 
 #[cfg(test)]

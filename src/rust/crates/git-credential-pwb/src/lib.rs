@@ -12,7 +12,6 @@ mod challenge;
 mod command;
 pub mod configure;
 mod erasures;
-mod guid;
 mod keyring;
 pub mod place;
 mod prompt;

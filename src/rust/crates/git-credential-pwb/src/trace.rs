@@ -16,9 +16,9 @@ use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::time::UnixTime;
 
-use crate::guid::Guid;
 use crate::keyring::Refusal;
 use crate::place::Place;
+use entrar_core::guid::Guid;
 
 /// git's own variable, and ours for when git's would say too much.
 const VARIABLES: [&str; 2] = ["GIT_CREDENTIAL_PWB_TRACE", "GIT_TRACE"];
@@ -50,7 +50,7 @@ pub(crate) enum Fact<'a> {
     NoToken(Kind),
     BadTimeout,
     Expiry(Option<UnixTime>, UnixTime),
-    Tenants(Option<&'a Guid>, Option<&'a Guid>),
+    Tenants(Option<Guid>, Option<Guid>),
     Answered { second_chance: bool },
     Quit,
     NoAnswer,
@@ -132,8 +132,8 @@ impl fmt::Display for Fact<'_> {
                     (Some(_), Some(_)) => "another",
                     _ => "not to be compared",
                 };
-                let shown = |tenant: &Option<&Guid>| {
-                    tenant.map_or_else(|| "not known".to_owned(), ToString::to_string)
+                let shown = |tenant: &Option<Guid>| {
+                    tenant.map_or_else(|| "not known".to_owned(), |tenant| tenant.to_string())
                 };
                 write!(
                     f,
