@@ -337,8 +337,10 @@ mod tests {
     const OLD: (&str, &str) = (VERSION, "2024.09.1");
     const SERVER: (&str, &str) = (ADDRESS, "http://server.example");
 
+    /// Where nobody runs an agent, whatever there is on this machine.
     fn env(variables: &[(&str, &str)]) -> Env {
-        Env::fixed(variables, 0.0)
+        let nowhere = (session_directory::VARIABLE, "/nowhere/entrar");
+        Env::fixed(&[&[nowhere], variables].concat(), 0.0)
     }
 
     fn found(variables: &[(&str, &str)]) -> Result<Origin, &'static str> {
@@ -406,7 +408,7 @@ mod tests {
         for (product, words) in [
             ("CONNECT", "Posit Connect hands out no"),
             ("WORKBENCH", "this is a Posit Workbench session, but"),
-            ("", "outside Posit Workbench"),
+            ("", "nobody is signed in here"),
         ] {
             let error = Session::find(&env(&[("POSIT_PRODUCT", product)])).unwrap_err();
             assert_eq!(error.kind(), Kind::NoSession);

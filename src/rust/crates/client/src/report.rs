@@ -247,8 +247,14 @@ mod tests {
     const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
+    /// Where nobody runs an agent, whatever there is on this machine.
+    fn env(variables: &[(&str, &str)]) -> Env {
+        let nowhere = ("ENTRAR_RUNTIME_DIR", "/nowhere/entrar");
+        Env::fixed(&[&[nowhere], variables].concat(), NOW)
+    }
+
     fn report(variables: &[(&str, &str)]) -> Report {
-        Report::new(&Env::fixed(variables, NOW), false)
+        Report::new(&env(variables), false)
     }
 
     fn proxy(variables: &[(&str, &str)]) -> ProxyFacts {
@@ -294,18 +300,14 @@ mod tests {
                 vec!["RSTUDIO_PRODUCT"],
             ),
         ] {
-            let place = Place::new(&Env::fixed(&variables, NOW), has_function);
+            let place = Place::new(&env(&variables), has_function);
             assert_eq!(place, Place { name, found_by }, "{variables:?}");
         }
     }
 
     #[test]
     fn where_rstudio_is_asked_no_session_is_missed() {
-        assert!(
-            Report::new(&Env::fixed(&[], NOW), true)
-                .no_session()
-                .is_none()
-        );
+        assert!(Report::new(&env(&[]), true).no_session().is_none());
     }
 
     #[test]
