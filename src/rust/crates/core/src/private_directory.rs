@@ -44,17 +44,18 @@ enum Fault {
 }
 
 impl Refusal {
-    /// What to do about it, in a whole sentence.
+    /// What to do about it, in a whole sentence; `variable` is the one that names another directory.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self, variable: &str) -> String {
         let path = self.path.display();
+        let other = "to a directory of this machine that is yours alone (mode 0700).";
         match &self.fault {
             Fault::Open(_) => format!("Close it to others: chmod 700 {path}."),
             Fault::Foreign(_) | Fault::Link | Fault::NoDirectory => {
-                format!("Have {path} removed, or name another directory of yours.")
+                format!("Have {path} removed, or set {variable} {other}")
             }
             Fault::Network | Fault::Replaceable | Fault::System(..) => {
-                "Name a directory of this machine that is yours alone.".to_owned()
+                format!("Set {variable} {other}")
             }
         }
     }
@@ -243,7 +244,8 @@ mod tests {
         let opened = PrivateDirectory::open(path).unwrap_err();
         let made = PrivateDirectory::create(path).unwrap_err();
         assert_eq!(opened.to_string(), made.to_string());
-        assert!(opened.remedy().ends_with('.'), "{}", opened.remedy());
+        let remedy = opened.remedy("VARIABLE");
+        assert!(remedy.ends_with('.'), "{remedy}");
         let shown = path.display().to_string();
         opened
             .to_string()
@@ -273,7 +275,9 @@ mod tests {
             mode(&path, bits);
             let expected = format!("DIRECTORY can be entered by others (its mode is {bits:04o})");
             assert_eq!(refused(&path), expected);
-            let remedy = PrivateDirectory::open(&path).unwrap_err().remedy();
+            let remedy = PrivateDirectory::open(&path)
+                .unwrap_err()
+                .remedy("VARIABLE");
             assert!(remedy.contains("chmod 700"), "{remedy}");
         }
     }

@@ -234,17 +234,14 @@ fn of_system(env: &Env) -> Vec<PathBuf> {
 
 fn refused(refusal: Refusal) -> Error {
     let message = format!("the directory of your agent is not used: {refusal}");
-    let remedy = format!(
-        "{} The variable {VARIABLE} names one, for the agent and for all that asks it.",
-        refusal.remedy()
-    );
+    let remedy = refusal.remedy(VARIABLE);
     Error::new(Kind::NoSession, message).remedied(Some(&remedy))
 }
 
 fn not_used(path: &Path, fault: &str) -> Error {
     let path = path.display();
     let message = format!("the socket of your agent is not used: {path} {fault}");
-    let remedy = format!("Have {path} removed.");
+    let remedy = format!("Remove {path}.");
     Error::new(Kind::NoSession, message).remedied(Some(&remedy))
 }
 
@@ -385,9 +382,7 @@ mod tests {
         );
         assert_eq!(
             error.details().remedy.as_deref(),
-            Some(&*format!(
-                "Close it to others: chmod 700 {shown}. The variable ENTRAR_RUNTIME_DIR names one, for the agent and for all that asks it."
-            ))
+            Some(&*format!("Close it to others: chmod 700 {shown}."))
         );
     }
 

@@ -1,7 +1,7 @@
 //! The bridge between R and `entrar-client`.
 //!
 //! No error leaves Rust by a jump: every function returns a value, which R then raises. The only
-//! `unsafe` code of the workspace is in [`interrupt`].
+//! `unsafe` code of the workspace is in [`interrupt`] and [`broken_pipe`].
 
 #![allow(
     missing_docs,
@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod broken_pipe;
 mod cache;
 mod convert;
 mod interrupt;
