@@ -37,10 +37,9 @@ impl Refusals {
         if let Some((until, refusal)) = current(self.throttled.as_ref()) {
             return Some(refusal.waiting(until - now));
         }
-        if let Some((dead, refusal)) = &self.dead
-            && *dead == version
-        {
-            return Some(refusal.clone());
+        match &self.dead {
+            Some((dead, refusal)) if *dead == version => return Some(refusal.clone()),
+            _ => {}
         }
         current(self.resources.get(resource)).map(|(_, refusal)| refusal)
     }

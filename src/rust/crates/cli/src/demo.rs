@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Person, Tenant};
-use entrar_broker::entra::{DEADLINE, Entra, Registration};
+use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::listen::Server;
 use entrar_broker::rpc::{Broker, app};
@@ -223,9 +223,9 @@ fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
 fn exchanges(env: &Env, emulator: &Emulator, person: &Person) -> Result<Exchanges, Error> {
     let tenant = emulator.tenant();
     let registration = Registration {
-        authority: emulator.authority(),
+        token_endpoint: token_endpoint_of(&emulator.authority()),
         client_id: tenant.client_id().to_owned(),
-        client_secret: None,
+        auth: ClientAuth::Public,
         revokes_used_refresh_tokens: false,
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE)?);

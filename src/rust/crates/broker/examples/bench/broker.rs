@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::serve::ListenerExt;
-use entrar_broker::entra::{DEADLINE, Entra, Registration};
+use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
 use entrar_core::cookie::CookieKey;
@@ -24,9 +24,9 @@ async fn listen(authority: &str, people: usize) {
     println!("http://{}", listener.local_addr().unwrap());
     let env = Env::process();
     let registration = Registration {
-        authority: authority.to_owned(),
+        token_endpoint: token_endpoint_of(authority),
         client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
-        client_secret: None,
+        auth: ClientAuth::Public,
         revokes_used_refresh_tokens: false,
     };
     let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE).unwrap());

@@ -22,7 +22,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use entra_emulator::{Emulator, Options, Person, Tenant};
-use entrar_broker::entra::{Entra, Registration};
+use entrar_broker::entra::{ClientAuth, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
 use entrar_core::cookie::CookieKey;
@@ -72,9 +72,9 @@ impl Session {
         let refresh_token = tenant.sign_in(&Person::default()).unwrap();
         let emulator = Emulator::start(tenant, ([127, 0, 0, 1], 0).into()).unwrap();
         let registration = Registration {
-            authority: emulator.authority(),
+            token_endpoint: token_endpoint_of(&emulator.authority()),
             client_id: emulator.tenant().client_id().to_owned(),
-            client_secret,
+            auth: client_secret.map_or(ClientAuth::Public, ClientAuth::Secret),
             revokes_used_refresh_tokens,
         };
         (Self::new(registration, refresh_token, LONG), emulator)
@@ -96,9 +96,9 @@ impl Session {
         revokes_used_refresh_tokens: bool,
     ) -> Self {
         let registration = Registration {
-            authority: endpoint.authority.clone(),
+            token_endpoint: token_endpoint_of(&endpoint.authority),
             client_id: "app".to_owned(),
-            client_secret: None,
+            auth: ClientAuth::Public,
             revokes_used_refresh_tokens,
         };
         Self::new(registration, "canary-refresh-0".into(), deadline)

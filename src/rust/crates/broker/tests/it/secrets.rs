@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
-use entrar_broker::entra::Registration;
+use entrar_broker::entra::{ClientAuth, Registration, token_endpoint_of};
 use entrar_core::rpc::COOKIE_HEADER;
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
@@ -66,9 +66,9 @@ async fn talkative_endpoint() -> Endpoint {
 
 async fn session(endpoint: &Endpoint) -> Session {
     let registration = Registration {
-        authority: endpoint.authority.clone(),
+        token_endpoint: token_endpoint_of(&endpoint.authority),
         client_id: "app".to_owned(),
-        client_secret: Some("canary-secret".into()),
+        auth: ClientAuth::Secret("canary-secret".into()),
         revokes_used_refresh_tokens: false,
     };
     Session::new(registration, "canary-refresh".into(), LONG)
