@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::cookie_place::{CookiePlace, best};
 use crate::posit::{self, CONNECT, WORKBENCH};
+use crate::remedy::{Reader, usual};
 
 /// Who opens sessions, and so whom to ask for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,15 +97,24 @@ impl Session {
                 let door = Door::Address(root.clone());
                 Ok(Self { origin, door, root })
             }
-            Step::Nothing => match agents_socket(env)? {
-                Some(path) => Ok(Self {
-                    origin: Origin::Agent,
-                    door: Door::Socket(path),
-                    root: parsed("http://localhost")?,
-                }),
-                None => Err(no_session(env)),
-            },
+            Step::Nothing => Self::of_agent(env)?.ok_or_else(|| no_session(env)),
         }
+    }
+
+    /// The session of the person's own agent by its socket, wherever this process gets its tokens from; `None` where there
+    /// is no socket. Whether anybody listens is another question: [`Session::can_be_asked`].
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if the directory or the socket is not this user's alone.
+    pub fn of_agent(env: &Env) -> Result<Option<Self>, Error> {
+        let Some(path) = agents_socket(env)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            origin: Origin::Agent,
+            door: Door::Socket(path),
+            root: parsed("http://localhost")?,
+        }))
     }
 
     /// Who has opened it.
@@ -238,6 +248,36 @@ pub fn here(env: &Env) -> Option<Origin> {
     }
 }
 
+/// Whether a person may sign in here by themself, to an agent of their own. In an R that `has_rstudios_function` that may
+/// be where tokens come from.
+///
+/// # Errors
+/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`].
+pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error> {
+    let denied =
+        |what: &str, remedy: &str| Err(Error::new(Kind::AccessDenied, what).remedied(Some(remedy)));
+    match step(env) {
+        Step::Connect => Err(Error::new(
+            Kind::NoSession,
+            "on Posit Connect nobody signs in: what runs here serves its visitors",
+        )
+        .remedied(Some(ON_CONNECT))),
+        Step::Address(_, Origin::Workbench) => denied(
+            "Posit Workbench signs people in here (RS_SERVER_ADDRESS is set)",
+            usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
+        ),
+        Step::Address(_, Origin::Hub) => denied(
+            "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so)",
+            usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+        ),
+        Step::Nothing if has_rstudios_function => denied(
+            "Posit Workbench signs people in here (RStudio has a function for it)",
+            usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
+        ),
+        Step::Address(_, Origin::Agent) | Step::Nothing => Ok(()),
+    }
+}
+
 /// Whether tokens come from RStudio's own function, in an R that has it: an RStudio session without the job launcher has
 /// no address. The function is Workbench's, and only R can call it.
 #[must_use]
@@ -273,9 +313,12 @@ fn parsed(text: &str) -> Result<Address, Error> {
 
 fn none_on_connect() -> Error {
     let message = "Posit Connect hands out no delegated Azure tokens to sessions";
-    let remedy = "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
-    Error::new(Kind::NoSession, message).remedied(Some(remedy))
+    Error::new(Kind::NoSession, message).remedied(Some(ON_CONNECT))
 }
+
+/// What to do on Posit Connect.
+const ON_CONNECT: &str =
+    "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
 
 fn no_session(env: &Env) -> Error {
     let message = if posit::is(env, WORKBENCH) {
@@ -386,6 +429,32 @@ mod tests {
         )])));
         assert!(!leaves_it_to_rstudio(&env(&[SERVER])));
         assert!(!leaves_it_to_rstudio(&env(&[(ADDRESS, "ftp://no")])));
+    }
+
+    #[test]
+    fn one_signs_in_by_oneself_only_where_nobody_else_does_it() {
+        let hub = (ORIGIN, "hub");
+        let agent = (ORIGIN, "agent");
+        for (variables, has_function, expected) in [
+            (vec![], false, None),
+            (vec![("POSIT_PRODUCT", "WORKBENCH")], false, None),
+            (vec![SERVER, agent], true, None),
+            (vec![], true, Some("access_denied")),
+            (vec![SERVER], false, Some("access_denied")),
+            (vec![SERVER, hub], false, Some("access_denied")),
+            (
+                vec![("POSIT_PRODUCT", "CONNECT"), SERVER, agent],
+                false,
+                Some("no_session"),
+            ),
+        ] {
+            let outcome = check_sign_in(&env(&variables), has_function);
+            let kind = outcome.as_ref().err().map(|error| error.kind().as_str());
+            assert_eq!(kind, expected, "{variables:?} {has_function}");
+            if let Err(error) = outcome {
+                assert!(error.details().remedy.is_some(), "{error}");
+            }
+        }
     }
 
     #[test]

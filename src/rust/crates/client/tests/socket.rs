@@ -14,8 +14,9 @@ use entrar_client::origin::{Door, Identity, Origin, Session, account, here, leav
 use entrar_client::probe::probe;
 use entrar_client::report::Report;
 use entrar_client::rpc::delegated_token;
+use entrar_core::agent::Failure;
 use entrar_core::env::Env;
-use entrar_core::error::Error;
+use entrar_core::error::{Error, Kind};
 use entrar_core::http::Http;
 use entrar_core::resource::Resource;
 use entrar_core::session_directory::{SessionDirectory, VARIABLE};
@@ -243,16 +244,7 @@ fn a_report_on_an_agent_knows_no_cookie_and_no_way() {
 fn what_an_agent_is_asked_beside_tokens_has_its_path_and_its_parameters() {
     let place = Place::new();
     let env = place.env(&[]);
-    let failure = json!({"kind": "throttled", "message": "too often", "details": {}});
-    let failure = match serde_json::from_value::<entrar_core::agent::Failure>(failure.clone()) {
-        Ok(_) => failure,
-        // Its details are written whole.
-        Err(_) => serde_json::to_value(entrar_core::agent::Failure::from(&Error::new(
-            entrar_core::error::Kind::Throttled,
-            "too often",
-        )))
-        .unwrap(),
-    };
+    let failure = Failure::from(&Error::new(Kind::Throttled, "too often"));
     let requests = place.agent(&[
         &reply(&json!({"result": {"pid": 7}})),
         &reply(&json!({ "failure": failure })),
@@ -283,6 +275,11 @@ fn only_an_agents_own_socket_is_asked_for_more_than_tokens() {
         agent::ask(http, &env, session, "status", &json!({}), LIMIT).await
     });
     assert_eq!(kind(&outcome.unwrap_err()), "no_session");
+    // It is found beside the address.
+    assert!(Session::of_agent(&env).unwrap().is_none());
+    let _requests = place.agent(&[]);
+    let session = Session::of_agent(&env).unwrap().unwrap();
+    assert!(matches!(session.door(), Door::Socket(_)));
 }
 
 #[test]
