@@ -17,7 +17,7 @@ use entrar_broker::exchange::Exchanges;
 use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::{Broker, app};
 use entrar_core::env::Env;
-use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
+use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
 use git_credential_pwb::configure::{URLS, helper_value};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
@@ -164,6 +164,8 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     variables.set(COOKIE, cookie.expose_secret());
     // It would be the version of a Workbench around this one.
     variables.set(VERSION, "");
+    // And this the broker of a session around this one.
+    variables.set(ORIGIN, "");
     variables.set("ENTRAR_DEMO_PERSON", user.display_name());
     add_resources(&mut variables, &env, emulator.url());
     let words = match options.audience {
