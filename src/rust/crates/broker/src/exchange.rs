@@ -26,7 +26,7 @@ use crate::refusals::Refusals;
 pub struct Exchanges<A>(Arc<Inner<A>>);
 
 struct Inner<A> {
-    entra: Entra,
+    entra: Arc<Entra>,
     accounts: A,
     queues: Mutex<HashMap<AccountId, Arc<Queue>>>,
     under_way: Mutex<HashMap<Key, UnderWay>>,
@@ -69,9 +69,9 @@ impl<A> Clone for Exchanges<A> {
 impl<A: Accounts> Exchanges<A> {
     /// Exchanges of these accounts go to `entra`.
     #[must_use]
-    pub fn new(entra: Entra, accounts: A) -> Self {
+    pub fn new(entra: impl Into<Arc<Entra>>, accounts: A) -> Self {
         Self(Arc::new(Inner {
-            entra,
+            entra: entra.into(),
             accounts,
             queues: Mutex::default(),
             under_way: Mutex::default(),

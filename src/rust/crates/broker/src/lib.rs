@@ -13,3 +13,4 @@ pub mod listen;
 pub mod random;
 mod refusals;
 pub mod rpc;
+pub mod sign_in;

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod authority;
 pub mod cookie;
 pub mod env;
 pub mod error;

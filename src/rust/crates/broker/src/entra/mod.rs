@@ -7,6 +7,7 @@ mod mask;
 mod refusal;
 mod reply;
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
@@ -58,6 +59,12 @@ pub struct Entra {
     token_endpoint: Address,
     registration: Registration,
     deadline: Duration,
+}
+
+impl fmt::Debug for Entra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entra").field(&self.registration).finish()
+    }
 }
 
 impl Entra {

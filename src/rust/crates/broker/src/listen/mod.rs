@@ -76,7 +76,7 @@ pub enum Peer {
     },
 }
 
-/// A service on its socket.
+/// A service on its socket. Dropping it closes the socket.
 pub struct Server {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -101,6 +101,11 @@ impl Server {
     pub async fn stop(mut self) {
         self.refuse();
         let _ = timeout(LAST_REPLIES, &mut self.task).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
         self.task.abort();
     }
 }

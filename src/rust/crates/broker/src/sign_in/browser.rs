@@ -1,0 +1,281 @@
+//! Signing in with a browser on this machine: where it starts, where it comes back to, and what it is shown.
+//!
+//! The start address stands on the command line of the browser, where every user of this machine can read it. So it serves
+//! once, to a process of the same user, and whoever opens it gets a cookie without which no answer is taken.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use entrar_core::error::{Error, Kind};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use url::Url;
+
+use super::answer::Answer;
+use super::attempt::{Attempt, Status, Taken, no_random_bytes};
+use super::failure::{too_late, with_remedy};
+use super::pages::{Page, headers};
+use super::{peer, secrets};
+use crate::listen::{Limits, Peer, Server};
+use crate::random;
+
+/// How often another port is tried where one is free at one loopback address only.
+const TRIES: usize = 20;
+/// How long the last page may take to be asked for once the sign-in has ended.
+const LAST_PAGE: Duration = Duration::from_secs(15);
+/// How long the ports stay open behind the last page, for a browser that asks for it again.
+const AFTER_LAST_PAGE: Duration = Duration::from_millis(500);
+/// The path of the last page, which has no secret in it.
+const DONE: &str = "/done";
+
+/// The ports of this machine that a browser comes back to: one number, at every loopback address that there is. Else
+/// another user could listen at the one that is left, and be taken for us.
+#[derive(Debug)]
+pub(super) struct Loopback {
+    listeners: Vec<TcpListener>,
+    port: u16,
+}
+
+impl Loopback {
+    pub(super) fn bind() -> Result<Self, Error> {
+        let failed = |error: io::Error| {
+            with_remedy(
+                Kind::Unavailable,
+                &format!("this machine has no port for the browser to come back to: {error}"),
+                "Try again, or sign in with method = \"paste\".",
+            )
+        };
+        for _ in 0..TRIES {
+            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+            let port = first.local_addr().map_err(failed)?.port();
+            match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+                Ok(second) => {
+                    let listeners = vec![first, second];
+                    return Ok(Self { listeners, port });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                // A machine without IPv6 has no such address, so that nobody else listens there either.
+                Err(error) if is_missing(&error) => {
+                    let listeners = vec![first];
+                    return Ok(Self { listeners, port });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(io::ErrorKind::AddrInUse.into()))
+    }
+
+    /// Entra ID knows the host, and heeds no port.
+    pub(super) fn redirect_uri(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// What the browser meets.
+struct Site {
+    attempt: Arc<Attempt>,
+    port: u16,
+    /// The last part of the start address, until it was opened.
+    start: Mutex<Option<SecretString>>,
+    cookie: SecretString,
+    last_page: Notify,
+}
+
+/// The listener that a connection came by.
+#[derive(Clone, Copy)]
+struct Own(SocketAddr);
+
+/// The servers of one sign-in.
+pub(super) struct Running {
+    site: Arc<Site>,
+    servers: Vec<Server>,
+}
+
+/// Serves a browser; the result is the address that it is to start at.
+pub(super) fn serve(loopback: Loopback, attempt: Arc<Attempt>) -> Result<(Url, Running), Error> {
+    let secret = || random::text::<32>().map_err(|error| no_random_bytes(&error));
+    let start = secret()?;
+    let refused = |error: io::Error| {
+        Error::new(
+            Kind::Unavailable,
+            format!("this machine's ports cannot be served: {error}"),
+        )
+    };
+    let address = format!("{}/start/{start}", loopback.redirect_uri());
+    let address = Url::parse(&address).map_err(|error| refused(io::Error::other(error)))?;
+    let site = Arc::new(Site {
+        attempt,
+        port: loopback.port,
+        start: Mutex::new(Some(start.into())),
+        cookie: secret()?.into(),
+        last_page: Notify::new(),
+    });
+    let mut servers = Vec::new();
+    for listener in loopback.listeners {
+        listener.set_nonblocking(true).map_err(refused)?;
+        let own = Own(listener.local_addr().map_err(refused)?);
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
+        let routes = Router::new()
+            .fallback(answer)
+            .layer(Extension(own))
+            .with_state(Arc::clone(&site));
+        // One person with one browser.
+        let limits = Limits {
+            connections: 64,
+            ..Limits::default()
+        };
+        servers.push(Server::start(listener, routes, limits));
+    }
+    Ok((address, Running { site, servers }))
+}
+
+impl Running {
+    /// Serves until the sign-in has ended and its last page was seen.
+    pub(super) async fn run(self, deadline: Instant) {
+        let Site {
+            attempt, last_page, ..
+        } = &*self.site;
+        if timeout_at(deadline, attempt.ended()).await.is_err() {
+            attempt.end(Err(too_late()));
+        } else if timeout(LAST_PAGE, last_page.notified()).await.is_ok() {
+            sleep(AFTER_LAST_PAGE).await;
+        }
+        for server in self.servers {
+            server.stop().await;
+        }
+    }
+}
+
+async fn answer(
+    State(site): State<Arc<Site>>,
+    Extension(own): Extension<Own>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    if let Some(page) = site.refusal(peer, own, request.headers()) {
+        return page.into_response();
+    }
+    if request.method() != Method::GET {
+        return (StatusCode::METHOD_NOT_ALLOWED, headers()).into_response();
+    }
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    match uri.path() {
+        "/" if !query.is_empty() => site.answered(request.headers(), query).await,
+        DONE => site.last_page(request.headers()).into_response(),
+        path => match path.strip_prefix("/start/") {
+            Some(start) => site.started(start),
+            None => Page::missing().into_response(),
+        },
+    }
+}
+
+impl Site {
+    /// Why a request is not looked at.
+    fn refusal(&self, peer: Peer, own: Own, headers: &HeaderMap) -> Option<Page> {
+        let is_ours = match peer {
+            Peer::Tcp(peer) => peer::is_ours(peer, own.0),
+            Peer::Unix { .. } => false,
+        };
+        if !is_ours {
+            return Some(Page::stranger(
+                "It was begun by another user of this machine, or the system does not tell whose browser this is.",
+            ));
+        }
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok());
+        let is_host = host.is_some_and(|host| {
+            ["localhost", "127.0.0.1", "[::1]"]
+                .iter()
+                .any(|name| host == format!("{name}:{}", self.port))
+        });
+        // Entra ID sends a browser here by a redirect, which has no origin.
+        if !is_host || hosts.next().is_some() || headers.contains_key(ORIGIN) {
+            return Some(Page::stranger("The request comes from another page."));
+        }
+        None
+    }
+
+    /// Sends the browser on to Entra ID, once.
+    fn started(&self, text: &str) -> Response {
+        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        match start.take() {
+            Some(secret) if secrets::is(&secret, text) => {}
+            Some(other) => {
+                *start = Some(other);
+                return Page::missing().into_response();
+            }
+            None => return Page::started().into_response(),
+        }
+        drop(start);
+        let cookie = format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Lax",
+            self.cookie_name(),
+            self.cookie.expose_secret()
+        );
+        let location = self.attempt.authorization_url().to_string();
+        let sent_on = [(LOCATION, location), (SET_COOKIE, cookie)];
+        (StatusCode::FOUND, headers(), sent_on).into_response()
+    }
+
+    async fn answered(&self, headers_: &HeaderMap, query: &str) -> Response {
+        let Some(answer) = Answer::read(query).filter(|_| self.has_cookie(headers_)) else {
+            return Page::not_this_one().into_response();
+        };
+        match Attempt::take(&self.attempt, answer).await {
+            Taken::NotThisOne => Page::not_this_one().into_response(),
+            Taken::Over => Page::over().into_response(),
+            // The code does not stay in the address line, nor in the history behind it.
+            Taken::Ended => (StatusCode::SEE_OTHER, headers(), [(LOCATION, DONE)]).into_response(),
+        }
+    }
+
+    fn last_page(&self, headers: &HeaderMap) -> Page {
+        if !self.has_cookie(headers) {
+            return Page::not_this_one();
+        }
+        match self.attempt.status() {
+            Status::Waiting => Page::missing(),
+            Status::SignedIn(identity) => {
+                self.last_page.notify_one();
+                Page::signed_in(&identity)
+            }
+            Status::Failed(error) => {
+                self.last_page.notify_one();
+                Page::failed(&error)
+            }
+        }
+    }
+
+    /// A browser gives the cookies of one port to all ports of this machine: the name tells them apart.
+    fn cookie_name(&self) -> String {
+        format!("entrar-{}", self.port)
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let name = self.cookie_name();
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|cookies| cookies.to_str().ok())
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .any(|(found, value)| found == name && secrets::is(&self.cookie, value))
+    }
+}

@@ -1,0 +1,225 @@
+//! A sign-in: the one time that a person meets Entra ID. It yields an account and a refresh token.
+//!
+//! [`SignIn::begin`] asks the tenant where its endpoints are and invites the person: to a browser on this machine, which
+//! comes back here; to one elsewhere, whose last address the person hands in; or to a page that asks for a code.
+//! [`SignIn::wait`] tells how far it is, [`SignIn::take`] hands out what came of it.
+
+mod answer;
+mod attempt;
+mod browser;
+mod device_code;
+mod discovery;
+mod failure;
+mod id_token;
+mod pages;
+mod peer;
+mod secrets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrar_core::authority::Authority;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::guid::Guid;
+use entrar_core::time::UnixTime;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use url::Url;
+
+use crate::entra::ClientAuth;
+use answer::{Answer, pasted_query};
+use attempt::{Attempt, Taken};
+use discovery::Discovery;
+use failure::{misconfigured, too_late};
+
+pub use attempt::{SignedIn, Status};
+pub use id_token::{Identity, belongs_to};
+
+/// How long a person may take.
+pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// Azure CLI's own app, with which nothing is pasted: to those who watch a tenant that looks like an attack.
+pub const AZURE_CLI: Guid = Guid::from_bits(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46);
+
+/// What to sign in to, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// Where Entra ID is.
+    pub authority: Authority,
+    /// The tenant: a GUID, a domain, `organizations`.
+    pub tenant: String,
+    /// The app.
+    pub client_id: Guid,
+    /// How the app proves itself.
+    pub auth: ClientAuth,
+    /// How the person meets Entra ID.
+    pub method: Method,
+    /// The user name that the page begins with.
+    pub login_hint: Option<String>,
+    /// Whether the person chooses an account though the browser is signed in to one.
+    pub select_account: bool,
+}
+
+/// How a person meets Entra ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// In a browser on this machine.
+    Browser,
+    /// In a browser elsewhere; the person hands in the address at which it ended.
+    Paste,
+    /// With a code that the person types.
+    DeviceCode,
+}
+
+/// What the person is to do.
+#[derive(Clone, Debug)]
+pub enum Invitation {
+    /// Open this address of this machine. It serves once.
+    Browser(Url),
+    /// Open this address anywhere, and hand in where it ends.
+    Paste(Url),
+    /// Open this address anywhere and type the code.
+    DeviceCode {
+        /// The page that asks for the code.
+        address: Url,
+        /// The code.
+        user_code: String,
+    },
+}
+
+/// A sign-in under way. Dropping it ends it.
+#[derive(Debug)]
+pub struct SignIn {
+    attempt: Arc<Attempt>,
+    invitation: Invitation,
+    method: Method,
+    expires_at: UnixTime,
+    task: AbortHandle,
+}
+
+impl SignIn {
+    /// Begins a sign-in, which then goes on by itself on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] if there is no such tenant, the method is not open to the app, or the ports of this machine
+    /// cannot be had; what keeps the tenant from being asked.
+    pub async fn begin(env: &Env, options: Options) -> Result<Self, Error> {
+        if options.method == Method::Paste && options.client_id == AZURE_CLI {
+            return Err(misconfigured(
+                "with Azure CLI's app nothing is pasted: to those who watch a tenant that looks like an attack",
+                "Name an app registration of your own organisation as `client_id`.",
+            ));
+        }
+        let method = options.method;
+        let deadline = Instant::now() + LIFETIME;
+        let expires_at = env.now() + LIFETIME;
+        let discovery = Discovery::of(env, &options.authority, &options.tenant).await?;
+        let (attempt, invitation, task) = match method {
+            Method::Browser => {
+                let loopback = browser::Loopback::bind()?;
+                let attempt = Attempt::new(env, options, discovery, loopback.redirect_uri())?;
+                let attempt = Arc::new(attempt);
+                let (start, server) = browser::serve(loopback, Arc::clone(&attempt))?;
+                let ended = server.run(deadline);
+                (attempt, Invitation::Browser(start), tokio::spawn(ended))
+            }
+            Method::Paste => {
+                // Nobody listens there: the person's browser shows the address, and that it cannot be reached.
+                let nowhere = "http://localhost".to_owned();
+                let attempt = Arc::new(Attempt::new(env, options, discovery, nowhere)?);
+                let address = attempt.authorization_url();
+                let late = Arc::clone(&attempt);
+                let ended = async move {
+                    sleep_until(deadline).await;
+                    late.end(Err(too_late()));
+                };
+                (attempt, Invitation::Paste(address), tokio::spawn(ended))
+            }
+            Method::DeviceCode => {
+                let endpoint = discovery.device_authorization_endpoint.clone();
+                let attempt = Attempt::new(env, options, discovery, String::new())?;
+                let attempt = Arc::new(attempt);
+                let device = device_code::Device::ask(env, &attempt, endpoint).await?;
+                let invitation = device.invitation();
+                let ended = device.poll(Arc::clone(&attempt), deadline);
+                (attempt, invitation, tokio::spawn(ended))
+            }
+        };
+        Ok(Self {
+            attempt,
+            invitation,
+            method,
+            expires_at,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// What the person is to do.
+    #[must_use]
+    pub fn invitation(&self) -> &Invitation {
+        &self.invitation
+    }
+
+    /// Until when the person may do it.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixTime {
+        self.expires_at
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.attempt.status()
+    }
+
+    /// Waits until it has ended, or for so long.
+    pub async fn wait(&self, longest: Duration) -> Status {
+        let _ = timeout(longest, self.attempt.ended()).await;
+        self.status()
+    }
+
+    /// Takes the address at which the person's browser ended, or its query.
+    ///
+    /// # Errors
+    /// [`Kind::BadReply`] if it is not the answer to this sign-in, which goes on; [`Kind::Misconfigured`] if nothing is
+    /// pasted for it.
+    pub async fn answer(&self, pasted: &str) -> Result<Status, Error> {
+        if self.method != Method::Paste {
+            return Err(misconfigured(
+                "for this sign-in nothing is pasted",
+                "Finish it in the browser, or begin again with method = \"paste\".",
+            ));
+        }
+        let not_this_one = |what: &str| {
+            failure::with_remedy(
+                Kind::BadReply,
+                what,
+                "Copy the whole address from the address line of the browser in which you signed in, beginning with http://localhost.",
+            )
+        };
+        let answer = Answer::read(pasted_query(pasted))
+            .ok_or_else(|| not_this_one("what was pasted is not where a sign-in ends"))?;
+        match Attempt::take(&self.attempt, answer).await {
+            Taken::NotThisOne => Err(not_this_one("what was pasted is of another sign-in")),
+            Taken::Over | Taken::Ended => Ok(self.status()),
+        }
+    }
+
+    /// Ends it.
+    pub fn cancel(&self) {
+        self.attempt.end(Err(failure::cancelled()));
+        self.task.abort();
+    }
+
+    /// What came of it, once.
+    #[must_use]
+    pub fn take(&self) -> Option<SignedIn> {
+        self.attempt.take_signed_in()
+    }
+}
+
+impl Drop for SignIn {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
