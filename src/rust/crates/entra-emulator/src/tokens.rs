@@ -1,7 +1,7 @@
 //! Access tokens and id tokens: their claims, how they are made, and how a resource checks them.
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::app::App;
 use crate::errors::Error;
@@ -238,9 +238,30 @@ pub(crate) struct AssertionClaims {
     pub(crate) aud: String,
     pub(crate) iss: String,
     pub(crate) sub: String,
+    #[serde(deserialize_with = "whole_seconds")]
     pub(crate) exp: i64,
+    #[serde(default, deserialize_with = "whole_seconds_or_none")]
     pub(crate) nbf: Option<i64>,
     pub(crate) jti: Option<String>,
+}
+
+/// A NumericDate may have a fraction (RFC 7519, section 2), and MSAL for Python's has one.
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    f64::deserialize(deserializer).map(floor)
+}
+
+fn whole_seconds_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(floor))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "what is out of range ends at its edge"
+)]
+fn floor(seconds: f64) -> i64 {
+    seconds.floor() as i64
 }
 
 /// A token that proves a workload to this tenant.
