@@ -50,8 +50,10 @@
 
 mod answers;
 mod app;
+mod assertions;
 mod authorize;
 mod certificate;
+mod choices;
 mod client;
 mod clock;
 mod codes;
@@ -65,6 +67,7 @@ mod escape;
 mod faults;
 mod grants;
 mod https;
+mod id_token;
 mod keys;
 mod pages;
 mod random;
