@@ -29,9 +29,9 @@
 #' names or GUIDs, never scopes (`".../.default"`) and, as a rule, no address of an account or a server.
 #'
 #' @section no_session:
-#' There is no server to ask: this R process runs outside Posit Workbench, or Workbench was set up
-#' without an address that sessions can call back. On Posit Connect, the connectcreds package has
-#' the tokens.
+#' There is no server to ask: this R process runs outside Posit Workbench and nobody is signed in, or the agent that you
+#' have signed in to has ended; or Workbench was set up without an address that sessions can call back. On Posit
+#' Connect, the connectcreds package has the tokens.
 #'
 #' @section server_too_old:
 #' Posit Workbench is older than 2024.12.0, or the server at that address does not know the request.
@@ -57,8 +57,8 @@
 #' The server reports an error of its own. Its text is in the message, for your administrator.
 #'
 #' @section sign_in_required:
-#' Your sign-in has expired or was revoked, or has to be confirmed with a second factor. Sign out of
-#' Posit Workbench and sign in again.
+#' Your sign-in has expired or was revoked, or has to be confirmed with a second factor. In Posit Workbench, sign out and
+#' sign in again; the message says what to do elsewhere.
 #'
 #' @section consent_required:
 #' Workbench's application has no delegated permission for the resource, or nobody has consented to

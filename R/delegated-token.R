@@ -92,6 +92,13 @@ request_token <- function(resource) {
   if (reply$in_clear) {
     warn_in_clear()
   }
+  if (reply$other_account) {
+    warning(
+      "Somebody else is signed in than before: tokens are for another account now, and those that were kept for ",
+      "the first are dropped.",
+      call. = FALSE
+    )
+  }
   reply
 }
 

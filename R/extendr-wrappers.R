@@ -21,7 +21,8 @@ may_hold_a_secret <- function(text) .Call(wrap__may_hold_a_secret, text)
 #' @param resource One string.
 #' @param timeout Seconds for the whole call.
 #' @return A list of `token`, `failure` and `interrupt` (a condition to raise again, or `TRUE`),
-#'   of which two are `NULL`, and of `in_clear`.
+#'   of which two are `NULL`, of `in_clear`, and of `other_account` (whether the token is another account's than those
+#'   before).
 #' @noRd
 delegated_token <- function(resource, timeout) .Call(wrap__delegated_token, resource, timeout)
 
@@ -91,7 +92,7 @@ renewal_time <- function(sent, expires_at) .Call(wrap__renewal_time, sent, expir
 #' @noRd
 token_claims <- function(access_token) .Call(wrap__token_claims, access_token)
 
-#' Whether there is a server to ask and a cookie to ask it with.
+#' Whether there is a server to ask and a cookie to ask it with, or an agent that listens.
 #' @noRd
 has_server_session <- function() .Call(wrap__has_server_session)
 

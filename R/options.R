@@ -14,6 +14,11 @@
 #' * `RSTUDIO_VERSION`: the server's version.
 #' * `POSIT_PRODUCT`: which product this is; only the error for a missing session depends on it.
 #'
+#' @section Variables of sessions without Posit Workbench:
+#' * `ENTRAR_RUNTIME_DIR`: the directory where your agent is found. It has to be yours alone (mode 0700) and on a disk of
+#'   this machine. If it is not set, that is `entrar` in the directory `XDG_RUNTIME_DIR`, else `/tmp/entrar-UID`.
+#' * `ENTRAR_ORIGIN`: `agent` or `hub`, where one of those has set `RS_SERVER_ADDRESS`.
+#'
 #' @section Variables of the network:
 #' * `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`, else `SSL_CERT_FILE`: certificates in PEM form, in
 #'   one file or the files of a directory, that are trusted instead of the system's. Certificates are always verified.

@@ -3,8 +3,8 @@
 #' Is there a session to get Azure tokens from?
 #'
 #' `TRUE` where [getDelegatedAzureToken()] has a server to ask and a cookie to ask it with, or runs in
-#' an RStudio session of Posit Workbench, which needs neither. No token is asked for, so a `TRUE`
-#' does not promise that the server will grant one.
+#' an RStudio session of Posit Workbench, which needs neither, or where you have signed in yourself and your agent is
+#' running. No token is asked for, so a `TRUE` does not promise that the server will grant one.
 #'
 #' @return `TRUE` or `FALSE`.
 #' @examples

@@ -274,7 +274,7 @@ entries_of_place <- function(x) {
     hub = "a session of a hub",
     ide = "the RStudio IDE, which has a function of its own for this",
     connect = "Posit Connect",
-    none = "neither Posit Workbench nor the RStudio IDE"
+    none = "neither Posit Workbench nor the RStudio IDE, and nobody is signed in"
   )
   found <- if (length(x$place$found)) {
     paste("found by", paste(x$place$found, collapse = " and "))
@@ -288,8 +288,11 @@ entries_of_place <- function(x) {
 
 entries_of_server <- function(x) {
   server <- x$server
+  # A broker's own does not matter.
   version <- list(
-    if (!is.null(server$version_failure)) {
+    if (x$place$name %in% c("agent", "hub")) {
+      NULL
+    } else if (!is.null(server$version_failure)) {
       entry("bad", "Version", server$version, failure_details(server$version_failure))
     } else if (is.na(server$version)) {
       entry("note", "Version", "not known (RSTUDIO_VERSION is not set)")
@@ -323,7 +326,7 @@ entries_of_server <- function(x) {
       )
     )
   }
-  c(list(answered), if (!is.null(in_clear)) list(in_clear), version)
+  Filter(length, c(list(answered, in_clear), version))
 }
 
 # An IDE needs no cookie. A place that is not named is worth a line only where no cookie can be sent, and

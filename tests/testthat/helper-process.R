@@ -1,13 +1,13 @@
 # What a process holds, and what ends it.
 
-# Kilobytes in memory, files open, threads running.
+# Kilobytes of its own in memory (what it reads from files the system may drop at any time), files open, threads running.
 resources <- function() {
   gc(full = TRUE)
   status <- readLines("/proc/self/status")
   number <- function(name) {
     as.numeric(gsub("[^0-9]", "", grep(paste0("^", name, ":"), status, value = TRUE)))
   }
-  c(memory = number("VmRSS"), files = length(dir("/proc/self/fd")), threads = number("Threads"))
+  c(memory = number("RssAnon"), files = length(dir("/proc/self/fd")), threads = number("Threads"))
 }
 
 # A shell's commands that send this process a SIGINT, and note the time in the file `when`.

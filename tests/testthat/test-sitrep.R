@@ -246,6 +246,27 @@ test_that("in the IDE there is neither address nor cookie", {
   expect_identical(sitrep$place$name, "ide")
 })
 
+test_that("one's own agent is named, and where it has ended that is said", {
+  skip_on_os("windows")
+  directory <- local_agents_directory()
+  withr::local_envvar(RSTUDIO_VERSION = "2023.01.0")
+  agent <- function(sitrep) {
+    text <- report(sitrep)
+    gsub(dirname(directory), "BASE", text[!grepl("entrar +VERSION|DATE", text)], fixed = TRUE)
+  }
+  pid <- start_agent(directory)
+  sitrep <- expect_silent(azure_sitrep("storage"))
+  expect_identical(sitrep$place$name, "agent")
+  expect_true(sitrep$server$reachable)
+  expect_true(sitrep$resources[[1]]$granted)
+  running <- agent(sitrep)
+  kill_agent(pid)
+  sitrep <- azure_sitrep("storage")
+  expect_identical(sitrep$server$failure$kind, "no_session")
+  ended <- agent(sitrep)
+  expect_snapshot(writeLines(c(running, "", ended)))
+})
+
 test_that("a timeout that cannot be used is a line of the report", {
   withr::local_options(entrar.timeout = "soon")
   local_session(token_server())

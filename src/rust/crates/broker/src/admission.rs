@@ -1,5 +1,10 @@
-//! Whose request it is. Strangers are turned away before anything else is looked at: a page in a browser can post to this
-//! machine's ports, and by a name of its own that leads here (DNS rebinding) it can read the replies too.
+//! Whose request it is: told by a session's cookie, or on a Unix socket by the kernel, which names the caller.
+//!
+//! Strangers are turned away before anything else is looked at: a page in a browser can post to this machine's ports, and by
+//! a name of its own that leads here (DNS rebinding) it can read the replies too.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
@@ -8,7 +13,11 @@ use entrar_core::address::is_loopback_host;
 use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::rpc::{COOKIE_HEADER, Code};
 use entrar_core::time::UnixTime;
+use secrecy::SecretString;
 
+use crate::accounts::AccountId;
+use crate::listen::Peer;
+use crate::random;
 use crate::rpc::Refused;
 
 /// What every browser says of where a request comes from, and no client of the RPC.
@@ -45,22 +54,138 @@ pub(crate) fn refuse_strangers(uri: &Uri, headers: &HeaderMap) -> Result<(), Ref
     Ok(())
 }
 
-/// The user whom the request's cookie stands for, at `now`.
-pub(crate) fn user(
-    key: &CookieKey,
-    headers: &HeaderMap,
-    now: UnixTime,
-) -> Result<String, BadCookie> {
-    let mut cookies = headers.get_all(COOKIE_HEADER).iter();
-    match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
-        (Some(Ok(cookie)), None) => key.verify(cookie.trim(), now),
-        _ => Err(BadCookie::Missing),
+/// Who may ask for whose tokens.
+///
+/// A cookie names a session, not an account, so that sessions can be told apart and ended one by one.
+#[derive(Debug)]
+pub struct Admission {
+    cookie_key: CookieKey,
+    /// The user whose processes need no cookie on a Unix socket.
+    owner: Option<u32>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: HashMap<SessionId, Session>,
+    /// Whose tokens the owner's processes get.
+    owners_account: Option<AccountId>,
+}
+
+/// Names a session; worth nothing without the cookie's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(String);
+
+#[derive(Debug)]
+struct Session {
+    account: AccountId,
+    expires_at: UnixTime,
+}
+
+impl Admission {
+    /// Only sessions with a cookie are admitted.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            cookie_key: CookieKey::generate()?,
+            owner: None,
+            state: Mutex::default(),
+        })
+    }
+
+    /// The processes of this user are admitted on a Unix socket as well, without a cookie.
+    ///
+    /// # Errors
+    /// As [`Admission::new`].
+    pub fn owned_by(uid: u32) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            owner: Some(uid),
+            ..Self::new()?
+        })
+    }
+
+    /// Opens a session of this account; the result is its id and its cookie.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn open_session(
+        &self,
+        account: AccountId,
+        now: UnixTime,
+        expires_at: UnixTime,
+    ) -> Result<(SessionId, SecretString), getrandom::Error> {
+        let id = random::text::<16>()?;
+        let cookie = self.cookie_key.mint(&id, expires_at);
+        let id = SessionId(id);
+        let session = Session {
+            account,
+            expires_at,
+        };
+        let mut state = self.state();
+        state.sessions.retain(|_, session| now < session.expires_at);
+        state.sessions.insert(id.clone(), session);
+        Ok((id, cookie))
+    }
+
+    /// Ends a session; whether there was one.
+    pub fn end_session(&self, id: &SessionId) -> bool {
+        self.state().sessions.remove(id).is_some()
+    }
+
+    /// Ends every session, and says whose tokens the owner's processes get from now on, if anybody's.
+    pub fn begin_anew(&self, owners_account: Option<AccountId>) {
+        *self.state() = State {
+            sessions: HashMap::new(),
+            owners_account,
+        };
+    }
+
+    /// Whose tokens the sender of this request gets; `None` if they are admitted and nobody is signed in.
+    ///
+    /// # Errors
+    /// Why the request is not admitted.
+    pub(crate) fn account(
+        &self,
+        peer: Option<Peer>,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Option<AccountId>, BadCookie> {
+        if self.is_owner(peer) {
+            return Ok(self.state().owners_account);
+        }
+        let mut cookies = headers.get_all(COOKIE_HEADER).iter();
+        let id = match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
+            (Some(Ok(cookie)), None) => self.cookie_key.verify(cookie.trim(), now)?,
+            _ => return Err(BadCookie::Missing),
+        };
+        match self.state().sessions.get(&SessionId(id)) {
+            Some(session) => Ok(Some(session.account)),
+            None => Err(BadCookie::Ended),
+        }
+    }
+
+    /// Whether the kernel says that it is a process of the owner's.
+    #[must_use]
+    pub fn is_owner(&self, peer: Option<Peer>) -> bool {
+        match (peer, self.owner) {
+            (Some(Peer::Unix { uid }), Some(owner)) => uid == owner,
+            _ => false,
+        }
+    }
+
+    /// No change under the lock can stop half-way, so one poisoned by a panic elsewhere guards sound data.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::guid::Guid;
+    use secrecy::ExposeSecret;
 
     fn is_admitted(uri: &str, headers: &[(&str, &str)]) -> bool {
         let mut map = HeaderMap::new();
@@ -120,5 +245,57 @@ mod tests {
                 "{header:?}"
             );
         }
+    }
+
+    const ADA: AccountId = account(1);
+    const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
+
+    const fn account(oid: u128) -> AccountId {
+        AccountId {
+            tid: Guid::from_bits(0),
+            oid: Guid::from_bits(oid),
+        }
+    }
+
+    fn with_cookie(cookie: &SecretString) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE_HEADER, cookie.expose_secret().parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_cookie_is_its_sessions_until_that_ends() {
+        let admission = Admission::new().unwrap();
+        let open = |account| admission.open_session(account, NOW, NOW + 60.0).unwrap();
+        let (ada, cookie) = open(ADA);
+        let (_, other) = open(account(2));
+        let asked = |cookie: &SecretString, now| admission.account(None, &with_cookie(cookie), now);
+        assert_eq!(asked(&cookie, NOW), Ok(Some(ADA)));
+        assert_eq!(asked(&other, NOW), Ok(Some(account(2))));
+        assert_eq!(asked(&cookie, NOW + 60.0), Err(BadCookie::Expired));
+        assert!(admission.end_session(&ada));
+        assert!(!admission.end_session(&ada));
+        assert_eq!(asked(&cookie, NOW), Err(BadCookie::Ended));
+        assert_eq!(asked(&other, NOW), Ok(Some(account(2))));
+        admission.begin_anew(None);
+        assert_eq!(asked(&other, NOW), Err(BadCookie::Ended));
+        assert!(!cookie.expose_secret().contains("ada"));
+    }
+
+    #[test]
+    fn the_owner_needs_no_cookie_on_a_socket_and_nobody_else_has_such_a_way_in() {
+        let admission = Admission::owned_by(1000).unwrap();
+        let asked = |peer| admission.account(Some(peer), &HeaderMap::new(), NOW);
+        let owner = Peer::Unix { uid: 1000 };
+        assert_eq!(asked(owner), Ok(None));
+        admission.begin_anew(Some(ADA));
+        assert_eq!(asked(owner), Ok(Some(ADA)));
+        for uid in [0, 1001, u32::MAX] {
+            assert_eq!(asked(Peer::Unix { uid }), Err(BadCookie::Missing), "{uid}");
+        }
+        let tcp = Peer::Tcp(([127, 0, 0, 1], 1).into());
+        assert_eq!(asked(tcp), Err(BadCookie::Missing));
+        let without_owner = Admission::new().unwrap();
+        assert!(!without_owner.is_owner(Some(owner)));
     }
 }

@@ -1,6 +1,6 @@
-//! Who holds which refresh token, and whose turn it is to use it.
+//! Exchanges of refresh tokens for access tokens, and whose turn it is.
 //!
-//! Equal calls that overlap share one exchange. Exchanges of one person for different resources run side by side, and the
+//! Equal calls that overlap share one exchange. Exchanges of one account for different resources run side by side, and the
 //! newest refresh token is kept by compare-and-set; with a provider that revokes a refresh token once it has granted a
 //! new one they queue. No token is cached: once an exchange is over, the next call begins a new one, unless it would only be
 //! refused again ([`crate::refusals`]).
@@ -18,81 +18,41 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
+use crate::accounts::{AccountId, Accounts};
 use crate::entra::{Entra, Granted, Refusal};
 use crate::refusals::Refusals;
 
-/// The signed-in persons and the exchanges under way. A clone is the same.
-#[derive(Clone)]
-pub struct Exchanges(Arc<Inner>);
+/// The exchanges of the accounts that `A` keeps. A clone is the same.
+pub struct Exchanges<A>(Arc<Inner<A>>);
 
-struct Inner {
+struct Inner<A> {
     entra: Entra,
-    people: Mutex<HashMap<String, Arc<Person>>>,
+    accounts: A,
+    queues: Mutex<HashMap<AccountId, Arc<Queue>>>,
     under_way: Mutex<HashMap<Key, UnderWay>>,
 }
 
-/// A signed-in person.
-struct Person {
-    refresh_token: Mutex<Versioned>,
+/// What an account's exchanges have in common since its sign-in.
+#[derive(Default)]
+struct Queue {
     /// Its holder is the one exchange that may use the refresh token, where only one may. It lets the waiting ones
     /// through in their order.
     turn: tokio::sync::Mutex<()>,
     refusals: Mutex<Refusals>,
 }
 
-/// A refresh token, and how many came before it.
-#[derive(Clone)]
-struct Versioned {
-    refresh_token: SecretString,
-    version: u64,
-}
-
-impl Person {
-    fn new(refresh_token: SecretString) -> Self {
-        Self {
-            refresh_token: Mutex::new(Versioned {
-                refresh_token,
-                version: 0,
-            }),
-            turn: tokio::sync::Mutex::default(),
-            refusals: Mutex::default(),
-        }
-    }
-
-    fn newest(&self) -> Versioned {
-        lock(&self.refresh_token).clone()
-    }
-
-    /// A refusal that would only be repeated.
-    fn refusal(&self, resource: &Resource) -> Option<Refusal> {
-        let version = lock(&self.refresh_token).version;
-        lock(&self.refusals).of(resource, version, Instant::now())
-    }
-
-    /// Takes a refresh token that was granted for the one of this version, unless another has come since.
-    fn keep(&self, refresh_token: SecretString, used: u64) {
-        let mut newest = lock(&self.refresh_token);
-        if newest.version == used {
-            *newest = Versioned {
-                refresh_token,
-                version: used + 1,
-            };
-        }
-    }
-}
-
 /// What makes two calls equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    user: String,
+    account: AccountId,
     resource: Resource,
 }
 
 #[derive(Clone)]
 struct UnderWay {
     outcome: SharedOutcome,
-    /// Whose refresh token it uses: that of a sign-in which a later one has replaced is of no use.
-    person: Arc<Person>,
+    /// Of which sign-in it is: one that a later sign-in has replaced is of no use.
+    queue: Arc<Queue>,
     /// How many callers beyond the first one wait for it.
     joined: Arc<AtomicUsize>,
 }
@@ -100,37 +60,62 @@ struct UnderWay {
 /// `None` if the exchange broke off, which only a fault of ours can make it do.
 type SharedOutcome = Shared<BoxFuture<'static, Option<Arc<Result<Granted, Refusal>>>>>;
 
-impl Exchanges {
-    /// Nobody is signed in yet; exchanges go to `entra`.
+impl<A> Clone for Exchanges<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Accounts> Exchanges<A> {
+    /// Exchanges of these accounts go to `entra`.
     #[must_use]
-    pub fn new(entra: Entra) -> Self {
+    pub fn new(entra: Entra, accounts: A) -> Self {
         Self(Arc::new(Inner {
             entra,
-            people: Mutex::default(),
+            accounts,
+            queues: Mutex::default(),
             under_way: Mutex::default(),
         }))
     }
 
-    /// Takes the refresh token of a person who has signed in, in the place of an earlier one.
-    pub fn sign_in(&self, user: &str, refresh_token: SecretString) {
-        let person = Arc::new(Person::new(refresh_token));
-        lock(&self.0.people).insert(user.to_owned(), person);
+    /// Takes the refresh token of an account that has signed in, in the place of an earlier one.
+    ///
+    /// # Errors
+    /// That of the place where accounts are kept.
+    pub async fn sign_in(
+        &self,
+        account: AccountId,
+        refresh_token: SecretString,
+    ) -> Result<(), Refusal> {
+        self.0.accounts.sign_in(account, refresh_token).await?;
+        lock(&self.0.queues).insert(account, Arc::default());
+        Ok(())
     }
 
-    /// A token for the person and resource, from an exchange that was not over when this was called. Who stops waiting
+    /// Deletes the account's refresh token; whether there was one. An exchange that is under way brings no token any more.
+    ///
+    /// # Errors
+    /// That of the place where accounts are kept.
+    pub async fn sign_out(&self, account: AccountId) -> Result<bool, Refusal> {
+        let was_there = self.0.accounts.sign_out(account).await?;
+        lock(&self.0.queues).remove(&account);
+        Ok(was_there)
+    }
+
+    /// A token for the account and resource, from an exchange that was not over when this was called. Who stops waiting
     /// for it does not stop the exchange: a new refresh token in its reply would be lost.
     ///
     /// # Errors
-    /// Those of [`Entra::exchange`]; `login_required` if the person is not signed in.
-    pub async fn token(&self, user: &str, resource: Resource) -> Result<Granted, Refusal> {
+    /// Those of [`Entra::exchange`]; `login_required` if the account is not signed in.
+    pub async fn token(&self, account: AccountId, resource: Resource) -> Result<Granted, Refusal> {
         let arrived = Instant::now();
-        let person = lock(&self.0.people).get(user).cloned();
-        let person = person.ok_or_else(not_signed_in)?;
-        if let Some(refusal) = person.refusal(&resource) {
+        let newest = self.0.accounts.newest(account).await?;
+        let newest = newest.ok_or_else(not_signed_in)?;
+        let queue = Arc::clone(lock(&self.0.queues).entry(account).or_default());
+        if let Some(refusal) = lock(&queue.refusals).of(&resource, newest.version, arrived) {
             return Err(refusal);
         }
-        let user = user.to_owned();
-        let (outcome, joined) = self.join_or_begin(Key { user, resource }, person, arrived);
+        let (outcome, joined) = self.join_or_begin(Key { account, resource }, queue, arrived);
         let outcome = timeout_at(arrived + self.0.entra.deadline(), outcome).await;
         let Ok(outcome) = outcome else {
             return Err(self.0.entra.too_slow());
@@ -161,29 +146,29 @@ impl Exchanges {
     fn join_or_begin(
         &self,
         key: Key,
-        person: Arc<Person>,
+        queue: Arc<Queue>,
         arrived: Instant,
     ) -> (SharedOutcome, bool) {
         let mut under_way = lock(&self.0.under_way);
         let equal = under_way.get(&key);
-        if let Some(under_way) = equal.filter(|it| Arc::ptr_eq(&it.person, &person)) {
+        if let Some(under_way) = equal.filter(|it| Arc::ptr_eq(&it.queue, &queue)) {
             under_way.joined.fetch_add(1, Ordering::Relaxed);
             return (under_way.outcome.clone(), true);
         }
         let joined = Arc::new(AtomicUsize::new(0));
-        let begun = Begun {
+        let exchange = Exchange {
             exchanges: Arc::clone(&self.0),
             key: key.clone(),
-            person: Arc::clone(&person),
+            queue: Arc::clone(&queue),
             joined: Arc::clone(&joined),
             arrived,
         };
-        let run = async move { Arc::new(begun.run().await) };
+        let run = async move { Arc::new(exchange.run().await) };
         let outcome = AssertUnwindSafe(run).catch_unwind().map(Result::ok);
         let outcome = outcome.boxed().shared();
         let entry = UnderWay {
             outcome: outcome.clone(),
-            person,
+            queue,
             joined,
         };
         under_way.insert(key, entry);
@@ -196,21 +181,21 @@ impl Exchanges {
 }
 
 /// An exchange that stands in the map of those under way. Dropping it, however that comes about, takes it out.
-struct Begun {
-    exchanges: Arc<Inner>,
+struct Exchange<A: Accounts> {
+    exchanges: Arc<Inner<A>>,
     key: Key,
-    person: Arc<Person>,
+    queue: Arc<Queue>,
     joined: Arc<AtomicUsize>,
     arrived: Instant,
 }
 
-impl Begun {
+impl<A: Accounts> Exchange<A> {
     async fn run(self) -> Result<Granted, Refusal> {
         let entra = &self.exchanges.entra;
         let deadline = self.arrived + entra.deadline();
         let turn = if entra.revokes_used_refresh_tokens() {
             // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
-            let Ok(turn) = timeout_at(deadline, self.person.turn.lock()).await else {
+            let Ok(turn) = timeout_at(deadline, self.queue.turn.lock()).await else {
                 let outcome = Err(entra.too_slow());
                 self.log(&outcome, self.arrived.elapsed());
                 return outcome;
@@ -220,26 +205,37 @@ impl Begun {
             None
         };
         let waited = self.arrived.elapsed();
-        let used = self.person.newest();
-        let resource = &self.key.resource;
-        let mut outcome = entra
-            .exchange(&used.refresh_token, resource, deadline)
-            .await;
-        match &mut outcome {
-            Ok(granted) => {
-                if let Some(newest) = granted.refresh_token.take() {
-                    self.person.keep(newest, used.version);
-                }
-                lock(&self.person.refusals).granted(resource);
-            }
-            Err(refusal) => {
-                let mut refusals = lock(&self.person.refusals);
-                refusals.add(refusal, resource, used.version, Instant::now());
-            }
-        }
+        let outcome = self.exchange(deadline).await;
         drop(turn);
         self.log(&outcome, waited);
         outcome
+    }
+
+    async fn exchange(&self, deadline: Instant) -> Result<Granted, Refusal> {
+        let Inner {
+            entra, accounts, ..
+        } = &*self.exchanges;
+        let Key { account, resource } = &self.key;
+        let used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+        let outcome = entra
+            .exchange(&used.refresh_token, resource, deadline)
+            .await;
+        match outcome {
+            Ok(mut granted) => {
+                lock(&self.queue.refusals).granted(resource);
+                let newest = granted.refresh_token.take();
+                if accounts.keep(*account, newest, used.version).await? {
+                    Ok(granted)
+                } else {
+                    Err(not_signed_in())
+                }
+            }
+            Err(refusal) => {
+                let mut refusals = lock(&self.queue.refusals);
+                refusals.add(&refusal, resource, used.version, Instant::now());
+                Err(refusal)
+            }
+        }
     }
 
     fn log(&self, outcome: &Result<Granted, Refusal>, waited: Duration) {
@@ -249,7 +245,7 @@ impl Begun {
             .as_ref()
             .and_then(|error| error.details().correlation_id.as_deref());
         info!(
-            user = self.key.user,
+            account = %self.key.account,
             resource = self.key.resource.as_str(),
             outcome = kind,
             milliseconds = milliseconds(self.arrived.elapsed()),
@@ -261,24 +257,22 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl<A: Accounts> Drop for Exchange<A> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.exchanges.under_way);
         // Another one, begun after a new sign-in, may stand in its place.
         let own = under_way
             .get(&self.key)
-            .is_some_and(|it| Arc::ptr_eq(&it.person, &self.person));
+            .is_some_and(|it| Arc::ptr_eq(&it.queue, &self.queue));
         if own {
             under_way.remove(&self.key);
         }
     }
 }
 
-fn not_signed_in() -> Refusal {
-    Refusal::new(
-        "login_required",
-        "the broker holds no refresh token for this person: they have to sign in",
-    )
+/// Nobody is signed in.
+pub(crate) fn not_signed_in() -> Refusal {
+    Refusal::new("login_required", "nobody is signed in here: sign in first")
 }
 
 /// Whoever joined counts the lifetime from their own request, and it runs from an earlier one: it is shortened by the

@@ -13,7 +13,7 @@
 //!
 //! Fields without a value are left out, since posit-sdk fails on `null`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -23,7 +23,7 @@ use axum::http::header::{ALLOW, CACHE_CONTROL};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use entrar_core::cookie::{BadCookie, CookieKey};
+use entrar_core::cookie::BadCookie;
 use entrar_core::env::Env;
 use entrar_core::resource::Resource;
 use entrar_core::rpc::{Code, Fault, Grant, GrantedToken, METHOD, requested_resource};
@@ -31,9 +31,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::admission;
+use crate::accounts::Accounts;
+use crate::admission::{Admission, refuse_strangers};
 use crate::entra::{Granted, Refusal};
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, not_signed_in};
+use crate::listen::Peer;
 
 /// The largest request body, in bytes.
 const LARGEST_REQUEST: usize = 64 * 1024;
@@ -41,40 +43,77 @@ const LARGEST_REQUEST: usize = 64 * 1024;
 const LONGEST_UPLOAD: Duration = Duration::from_secs(10);
 
 /// What answering takes.
-pub struct Broker {
+pub struct Broker<A> {
     /// The clock by which cookies expire.
-    pub env: Env,
-    /// The key that signs cookies.
-    pub cookie_key: CookieKey,
-    /// Where tokens come from.
-    pub exchanges: Exchanges,
+    env: Env,
+    /// Whose request it is.
+    admission: Admission,
+    /// Where tokens come from, once somebody has signed in.
+    exchanges: RwLock<Option<Exchanges<A>>>,
 }
 
 /// The one route, ready to be served or to be called without a socket.
-pub fn app(broker: Arc<Broker>) -> Router {
+pub fn app<A: Accounts>(broker: Arc<Broker<A>>) -> Router {
     // A fallback, since the path's last part alone counts: a proxy may have put a base path before it, and
     // rstudioapi doubles the slash of an address that ends in one.
     Router::new()
-        .fallback(answer)
+        .fallback(answer::<A>)
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(broker)
 }
 
-async fn answer(State(broker): State<Arc<Broker>>, request: Request) -> Response {
+async fn answer<A: Accounts>(State(broker): State<Arc<Broker<A>>>, request: Request) -> Response {
     let reply = broker.answer(request).await;
     // Neither a token nor its absence is to be kept by anything in between.
     ([(CACHE_CONTROL, "no-store")], reply.into_response()).into_response()
 }
 
-impl Broker {
+impl<A: Accounts> Broker<A> {
+    /// Answers those whom `admission` lets in, by tokens of `exchanges` if there are any yet.
+    #[must_use]
+    pub fn new(env: Env, admission: Admission, exchanges: Option<Exchanges<A>>) -> Self {
+        Self {
+            env,
+            admission,
+            exchanges: RwLock::new(exchanges),
+        }
+    }
+
+    /// Who may ask for whose tokens.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Where tokens come from.
+    #[must_use]
+    pub fn exchanges(&self) -> Option<Exchanges<A>> {
+        let exchanges = self.exchanges.read();
+        exchanges.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes tokens from there from now on.
+    pub fn set_exchanges(&self, exchanges: Option<Exchanges<A>>) {
+        *self
+            .exchanges
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = exchanges;
+    }
+
     async fn answer(&self, request: Request) -> Result<Response, Refused> {
-        admission::refuse_strangers(request.uri(), request.headers())?;
+        refuse_strangers(request.uri(), request.headers())?;
         check_path(request.uri())?;
         check_verb(request.method())?;
-        let user = admission::user(&self.cookie_key, request.headers(), self.env.now())?;
+        let peer = request.extensions().get::<Peer>().copied();
+        let account = self
+            .admission
+            .account(peer, request.headers(), self.env.now())?;
         let parameter = requested_resource(&body(request).await?)?;
         let outcome = match Resource::parse(&parameter) {
-            Ok(resource) => self.exchanges.token(&user, resource).await,
+            Ok(resource) => match (account, self.exchanges()) {
+                (Some(account), Some(exchanges)) => exchanges.token(account, resource).await,
+                _ => Err(not_signed_in()),
+            },
             Err(error) => Err(Refusal::new("invalid_resource", error.message())),
         };
         Ok(match outcome {

@@ -10,13 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use entra_emulator::{BLOB_ACCOUNT, Emulator, Fault, Tenant, User};
-use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Registration, token_endpoint_of};
+use entrar_broker::accounts::{AccountId, InMemory};
+use entrar_broker::admission::Admission;
+use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Refusal, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
-use entrar_broker::listen::Server;
+use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::{Broker, app};
-use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
-use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, RUNTIME_DIRECTORY, VERSION};
+use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
 use git_credential_pwb::configure::{URLS, helper_value};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
@@ -72,6 +73,8 @@ pub(crate) enum Error {
     Emulator(io::Error),
     #[error("{0}")]
     Entra(#[from] entrar_core::error::Error),
+    #[error("the made-up person cannot sign in: {}", .0.error())]
+    SignIn(Refusal),
     #[error("no random bytes for the key of cookies: {0}")]
     Randomness(#[from] getrandom::Error),
     #[error("the session's directory cannot be set up in {dir}: {0}", dir = .1.display())]
@@ -131,18 +134,24 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     })?);
     let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into())
         .map_err(Error::Emulator)?;
-    let exchanges = exchanges(&env, &emulator, &user)?;
-    let cookie_key = CookieKey::generate()?;
-    let expires_at = env.now() + SESSION_LIFETIME;
-    let cookie = cookie_key.mint(&user.user_principal_name, expires_at);
+    let exchanges = exchanges(&env, &emulator)?;
+    let account = account(&tenant, &user)?;
+    exchanges
+        .sign_in(account, tenant.sign_in(&user)?)
+        .await
+        .map_err(Error::SignIn)?;
+    let admission = Admission::new()?;
+    let now = env.now();
+    let (_, cookie) = admission.open_session(account, now, now + SESSION_LIFETIME)?;
     let directory = runtime_directory(&env, &cookie)?;
     let mut server = Server::start(
         listener,
-        app(Arc::new(Broker {
-            env: env.clone(),
-            cookie_key,
-            exchanges: exchanges.clone(),
-        })),
+        app(Arc::new(Broker::new(
+            env.clone(),
+            admission,
+            Some(exchanges.clone()),
+        ))),
+        Limits::default(),
     );
 
     let mut variables = Variables::default();
@@ -155,6 +164,8 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
     variables.set(COOKIE, cookie.expose_secret());
     // It would be the version of a Workbench around this one.
     variables.set(VERSION, "");
+    // And this the broker of a session around this one.
+    variables.set(ORIGIN, "");
     variables.set("ENTRAR_DEMO_PERSON", user.display_name());
     add_resources(&mut variables, &env, emulator.url());
     let words = match options.audience {
@@ -217,8 +228,8 @@ fn end_of_input() -> io::Result<oneshot::Receiver<()>> {
     Ok(end)
 }
 
-/// A broker's exchanges with this tenant, with one person signed in.
-fn exchanges(env: &Env, emulator: &Emulator, user: &User) -> Result<Exchanges, Error> {
+/// A broker's exchanges with this tenant.
+fn exchanges(env: &Env, emulator: &Emulator) -> Result<Exchanges<InMemory>, Error> {
     let tenant = emulator.tenant();
     let registration = Registration {
         token_endpoint: token_endpoint_of(&emulator.authority()),
@@ -226,9 +237,19 @@ fn exchanges(env: &Env, emulator: &Emulator, user: &User) -> Result<Exchanges, E
         auth: ClientAuth::Public,
         revokes_used_refresh_tokens: false,
     };
-    let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE)?);
-    exchanges.sign_in(&user.user_principal_name, tenant.sign_in(user)?);
-    Ok(exchanges)
+    let entra = Entra::new(env.clone(), registration, DEADLINE)?;
+    Ok(Exchanges::new(entra, InMemory::default()))
+}
+
+fn account(tenant: &Tenant, user: &User) -> Result<AccountId, Error> {
+    let guid = |text: &str| {
+        text.parse()
+            .map_err(|_| Error::System(io::Error::other("the made-up tenant has a made-up id")))
+    };
+    Ok(AccountId {
+        tid: guid(tenant.id())?,
+        oid: guid(&user.object_id)?,
+    })
 }
 
 /// A fresh directory that only its owner enters, with the cookie in a file that only its owner reads. Dropping it

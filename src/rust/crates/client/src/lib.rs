@@ -6,6 +6,7 @@
 //!
 //! The crate knows nothing of R, of git or of the broker.
 
+pub mod agent;
 mod cookie_place;
 pub mod origin;
 pub mod posit;

@@ -1,19 +1,23 @@
 //! Where a session comes from. It is decided here and nowhere else: R, the git helper and the reports read it.
 //!
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
-//! one; nothing.
+//! one; the socket of the person's agent; nothing. A step that is there and cannot be used ends the search with its error.
+
+use std::path::PathBuf;
 
 use entrar_core::address::Address;
 use entrar_core::cookie::Cookie;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
+use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::cookie_place::{CookiePlace, best};
 use crate::posit::{self, CONNECT, WORKBENCH};
+use crate::remedy::{Reader, usual};
 
 /// Who opens sessions, and so whom to ask for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +59,8 @@ impl Origin {
 pub enum Door {
     /// An address, to which the session's cookie is sent along. Where the cookie lies is looked up at each question.
     Address(Address),
+    /// The socket of the person's own agent. There is no cookie: the kernel keeps everybody else out.
+    Socket(PathBuf),
 }
 
 /// A process tree that may ask a server for tokens.
@@ -62,13 +68,15 @@ pub enum Door {
 pub struct Session {
     origin: Origin,
     door: Door,
+    /// What URLs begin with. Behind a socket the host means nothing.
+    root: Address,
 }
 
 impl Session {
     /// This process's session.
     ///
     /// # Errors
-    /// [`Kind::NoSession`] if there is none, [`Kind::Unreachable`] if the address is no http(s) address,
+    /// [`Kind::NoSession`] if there is none or the agent's socket is not ours, [`Kind::Unreachable`] if the address is no http(s) address,
     /// [`Kind::ServerTooOld`] if it is Workbench's, and Workbench is known to be.
     pub fn find(env: &Env) -> Result<Self, Error> {
         if let Step::Address(_, Origin::Workbench) = step(env) {
@@ -84,12 +92,29 @@ impl Session {
     pub fn of_any_version(env: &Env) -> Result<Self, Error> {
         match step(env) {
             Step::Connect => Err(none_on_connect()),
-            Step::Address(text, origin) => Ok(Self {
-                origin,
-                door: Door::Address(parsed(&text)?),
-            }),
-            Step::Nothing => Err(no_session(env)),
+            Step::Address(text, origin) => {
+                let root = parsed(&text)?;
+                let door = Door::Address(root.clone());
+                Ok(Self { origin, door, root })
+            }
+            Step::Nothing => Self::of_agent(env)?.ok_or_else(|| no_session(env)),
         }
+    }
+
+    /// The session of the person's own agent by its socket, wherever this process gets its tokens from; `None` where there
+    /// is no socket. Whether anybody listens is another question: [`Session::can_be_asked`].
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if the directory or the socket is not this user's alone.
+    pub fn of_agent(env: &Env) -> Result<Option<Self>, Error> {
+        let Some(path) = agents_socket(env)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            origin: Origin::Agent,
+            door: Door::Socket(path),
+            root: parsed("http://localhost")?,
+        }))
     }
 
     /// Who has opened it.
@@ -109,23 +134,20 @@ impl Session {
     pub fn server(&self) -> String {
         match &self.door {
             Door::Address(address) => address.to_string(),
+            Door::Socket(path) => format!("your agent ({})", path.display()),
         }
     }
 
     /// The URL of one of the server's paths.
     #[must_use]
     pub fn url(&self, path: &str) -> Url {
-        match &self.door {
-            Door::Address(address) => address.join(path),
-        }
+        self.root.join(path)
     }
 
     /// The URL that the server's paths begin with.
     #[must_use]
     pub fn root(&self) -> Url {
-        match &self.door {
-            Door::Address(address) => address.url().clone(),
-        }
+        self.root.url().clone()
     }
 
     /// What an HTTP client needs to reach it.
@@ -133,6 +155,7 @@ impl Session {
     pub fn settings(&self, env: &Env) -> Settings {
         match &self.door {
             Door::Address(address) => Settings::new(env, address.url()),
+            Door::Socket(path) => Settings::through_socket(path),
         }
     }
 
@@ -141,17 +164,73 @@ impl Session {
     pub fn is_in_clear(&self) -> bool {
         match &self.door {
             Door::Address(address) => address.is_in_clear(),
+            Door::Socket(_) => false,
         }
     }
 
-    /// The cookie to send: of the file's and the variable's the one that expires later; an expired
+    /// The cookie to send, where one is: of the file's and the variable's the one that expires later; an expired
     /// one is never sent, one without a readable date only if there is no other. A cookie that
     /// the server has just `refused` comes last of all.
     ///
     /// # Errors
     /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
-    pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Cookie, Error> {
-        best(&CookiePlace::all(env), env.now(), refused).cloned()
+    pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Option<Cookie>, Error> {
+        match &self.door {
+            Door::Address(_) => best(&CookiePlace::all(env), env.now(), refused)
+                .cloned()
+                .map(Some),
+            Door::Socket(_) => Ok(None),
+        }
+    }
+
+    /// Whether there is a cookie to ask with, or somebody who listens at the socket.
+    #[must_use]
+    pub fn can_be_asked(&self, env: &Env) -> bool {
+        match &self.door {
+            Door::Address(_) => self.cookie(env, None).is_ok(),
+            Door::Socket(path) => has_listener(path),
+        }
+    }
+
+    /// A text that this session's processes know and no others, to make keys of under which something is kept for them:
+    /// of the cookie itself, since the file or variable that it stands in may by now hold another person's, and of the one
+    /// that is sent if the server refuses the first; or of the latest sign-in, if one was noted.
+    ///
+    /// # Errors
+    /// As [`Session::cookie`].
+    pub fn shared_secret(&self, env: &Env) -> Result<Option<SecretString>, Error> {
+        match &self.door {
+            Door::Address(_) => {
+                let first = self.cookie(env, None)?;
+                let second = self.cookie(env, first.as_ref())?;
+                let text = |cookie: &Option<Cookie>| {
+                    let value = cookie.as_ref().map(Cookie::value);
+                    value.map_or_else(String::new, |value| value.expose_secret().to_owned())
+                };
+                // A cookie holds no end of a line, so that no two lists of lines are one text.
+                Ok(Some([text(&first), text(&second)].join("\n").into()))
+            }
+            Door::Socket(_) => Ok(sign_in(env).map(|sign_in| sign_in.id)),
+        }
+    }
+}
+
+/// The latest sign-in to the person's agent.
+fn sign_in(env: &Env) -> Option<session_directory::SignIn> {
+    SessionDirectory::open(env).ok().flatten()?.sign_in()
+}
+
+/// The account that is signed in to the person's agent, in some form that tells it from others.
+#[must_use]
+pub fn account(env: &Env) -> Option<String> {
+    sign_in(env)?.account
+}
+
+/// The socket of the person's agent, if there is one.
+fn agents_socket(env: &Env) -> Result<Option<PathBuf>, Error> {
+    match SessionDirectory::open(env)? {
+        Some(directory) => directory.socket(),
+        None => Ok(None),
     }
 }
 
@@ -162,7 +241,40 @@ pub fn here(env: &Env) -> Option<Origin> {
     match step(env) {
         Step::Address(_, origin) => Some(origin),
         Step::Connect => None,
-        Step::Nothing => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
+        Step::Nothing => match agents_socket(env) {
+            Ok(None) => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
+            Ok(Some(_)) | Err(_) => Some(Origin::Agent),
+        },
+    }
+}
+
+/// Whether a person may sign in here by themself, to an agent of their own. In an R that `has_rstudios_function` that may
+/// be where tokens come from.
+///
+/// # Errors
+/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`].
+pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error> {
+    let denied =
+        |what: &str, remedy: &str| Err(Error::new(Kind::AccessDenied, what).remedied(Some(remedy)));
+    match step(env) {
+        Step::Connect => Err(Error::new(
+            Kind::NoSession,
+            "on Posit Connect nobody signs in: what runs here serves its visitors",
+        )
+        .remedied(Some(ON_CONNECT))),
+        Step::Address(_, Origin::Workbench) => denied(
+            "Posit Workbench signs people in here (RS_SERVER_ADDRESS is set)",
+            usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
+        ),
+        Step::Address(_, Origin::Hub) => denied(
+            "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so)",
+            usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+        ),
+        Step::Nothing if has_rstudios_function => denied(
+            "Posit Workbench signs people in here (RStudio has a function for it)",
+            usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
+        ),
+        Step::Address(_, Origin::Agent) | Step::Nothing => Ok(()),
     }
 }
 
@@ -201,32 +313,47 @@ fn parsed(text: &str) -> Result<Address, Error> {
 
 fn none_on_connect() -> Error {
     let message = "Posit Connect hands out no delegated Azure tokens to sessions";
-    let remedy = "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
-    Error::new(Kind::NoSession, message).remedied(Some(remedy))
+    Error::new(Kind::NoSession, message).remedied(Some(ON_CONNECT))
 }
+
+/// What to do on Posit Connect.
+const ON_CONNECT: &str =
+    "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
 
 fn no_session(env: &Env) -> Error {
     let message = if posit::is(env, WORKBENCH) {
         "this is a Posit Workbench session, but RS_SERVER_ADDRESS is not set, so the server cannot be found"
     } else {
-        "there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is \
-         not set)"
+        "there is no session to ask: RS_SERVER_ADDRESS is not set, and nobody is signed in here"
     };
     Error::new(Kind::NoSession, message)
 }
 
 /// What makes a session this one and no other: tokens that were kept for one are handed out in no other.
 ///
-/// To compare it reads variables and no cookie's file: that the cookie in a file was rotated makes no other session.
-pub struct Identity([Option<SecretString>; VARIABLES.len()]);
+/// To compare it reads variables, and where an agent may be asked looks whether somebody has signed in since; it opens no
+/// file. That the cookie in a file was rotated makes no other session.
+pub struct Identity {
+    variables: [Option<SecretString>; VARIABLES.len()],
+    sign_in: Option<Mark>,
+}
 
-const VARIABLES: [&str; 4] = [ADDRESS, ORIGIN, RUNTIME_DIRECTORY, COOKIE];
+const VARIABLES: [&str; 5] = [
+    ADDRESS,
+    ORIGIN,
+    RUNTIME_DIRECTORY,
+    COOKIE,
+    session_directory::VARIABLE,
+];
 
 impl Identity {
     /// The identity of this process's session, or of having none.
     #[must_use]
     pub fn current(env: &Env) -> Self {
-        Self(VARIABLES.map(|name| env.var(name).map(SecretString::from)))
+        Self {
+            variables: VARIABLES.map(|name| env.var(name).map(SecretString::from)),
+            sign_in: mark(env),
+        }
     }
 
     /// Whether it still is this process's.
@@ -235,8 +362,14 @@ impl Identity {
         let same = |(name, value): (&&str, &Option<SecretString>)| {
             env.var(name).as_deref() == value.as_ref().map(ExposeSecret::expose_secret)
         };
-        VARIABLES.iter().zip(&self.0).all(same)
+        VARIABLES.iter().zip(&self.variables).all(same) && self.sign_in == mark(env)
     }
+}
+
+/// The mark of the latest sign-in, where an agent may be asked.
+fn mark(env: &Env) -> Option<Mark> {
+    let is_agents = env.var(ADDRESS).is_none() || Origin::of_address(env) == Origin::Agent;
+    is_agents.then(|| Mark::current(env))
 }
 
 #[cfg(test)]
@@ -247,8 +380,10 @@ mod tests {
     const OLD: (&str, &str) = (VERSION, "2024.09.1");
     const SERVER: (&str, &str) = (ADDRESS, "http://server.example");
 
+    /// Where nobody runs an agent, whatever there is on this machine.
     fn env(variables: &[(&str, &str)]) -> Env {
-        Env::fixed(variables, 0.0)
+        let nowhere = (session_directory::VARIABLE, "/nowhere/entrar");
+        Env::fixed(&[&[nowhere], variables].concat(), 0.0)
     }
 
     fn found(variables: &[(&str, &str)]) -> Result<Origin, &'static str> {
@@ -297,6 +432,32 @@ mod tests {
     }
 
     #[test]
+    fn one_signs_in_by_oneself_only_where_nobody_else_does_it() {
+        let hub = (ORIGIN, "hub");
+        let agent = (ORIGIN, "agent");
+        for (variables, has_function, expected) in [
+            (vec![], false, None),
+            (vec![("POSIT_PRODUCT", "WORKBENCH")], false, None),
+            (vec![SERVER, agent], true, None),
+            (vec![], true, Some("access_denied")),
+            (vec![SERVER], false, Some("access_denied")),
+            (vec![SERVER, hub], false, Some("access_denied")),
+            (
+                vec![("POSIT_PRODUCT", "CONNECT"), SERVER, agent],
+                false,
+                Some("no_session"),
+            ),
+        ] {
+            let outcome = check_sign_in(&env(&variables), has_function);
+            let kind = outcome.as_ref().err().map(|error| error.kind().as_str());
+            assert_eq!(kind, expected, "{variables:?} {has_function}");
+            if let Err(error) = outcome {
+                assert!(error.details().remedy.is_some(), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_wrong_here_is_told_in_the_words_of_whoever_opens_sessions_here() {
         for (variables, expected) in [
             (vec![], None),
@@ -316,7 +477,7 @@ mod tests {
         for (product, words) in [
             ("CONNECT", "Posit Connect hands out no"),
             ("WORKBENCH", "this is a Posit Workbench session, but"),
-            ("", "outside Posit Workbench"),
+            ("", "nobody is signed in here"),
         ] {
             let error = Session::find(&env(&[("POSIT_PRODUCT", product)])).unwrap_err();
             assert_eq!(error.kind(), Kind::NoSession);

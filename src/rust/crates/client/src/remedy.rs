@@ -53,7 +53,11 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
         (Kind::NoSession, Some(Hub)) => {
             both("Start this session anew, or ask the administrator of the hub.")
         }
-        (Kind::NoSession, Some(Agent) | None) => (
+        (Kind::NoSession, Some(Agent)) => (
+            "Sign in with azure_sign_in(): a sign-in ends with its agent.",
+            "Sign in with `entrar::azure_sign_in()` in R: a sign-in ends with its agent.",
+        ),
+        (Kind::NoSession, None) => (
             "Sign in with azure_sign_in(). To try it without a tenant, see \"Without Workbench\" in ?entrar::entrar.",
             "Sign in with `entrar::azure_sign_in()` in R, or to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.",
         ),

@@ -19,7 +19,7 @@ use crate::origin::Session;
 pub(crate) struct Asked<'a> {
     pub(crate) session: &'a Session,
     pub(crate) resource: &'a Resource,
-    pub(crate) cookie: &'a Cookie,
+    pub(crate) cookie: Option<&'a Cookie>,
     /// The proxy that may answer in the server's place.
     pub(crate) proxy: Option<&'a Proxy>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// The token in a reply to a request that left at `sent`.
     pub(crate) fn token(&self, reply: &Reply, sent: UnixTime) -> Result<Token, Error> {
-        let secrets = &self.cookie.secrets();
+        let secrets = &self.cookie.map(Cookie::secrets).unwrap_or_default();
         let parsed: Result<Value, _> = serde_json::from_str(&reply.body);
         if let Some(error) = self.proxys_error(reply) {
             return Err(error);
@@ -86,7 +86,10 @@ impl Asked<'_> {
     /// Adds what only we know: which cookie, which path, which resource was probably meant.
     fn explain(&self, error: Error) -> Error {
         match error.kind() {
-            Kind::BadCookie => error.and(&format!("; it was read from {}", self.cookie.source())),
+            Kind::BadCookie => match self.cookie {
+                Some(cookie) => error.and(&format!("; it was read from {}", cookie.source())),
+                None => error,
+            },
             Kind::ServerTooOld => {
                 let server = self.session.server();
                 error.and(&format!("; it was asked at {server}/{METHOD}"))
@@ -242,7 +245,7 @@ fn shown(text: &str, secrets: &[SecretString]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn status_error(status: u16, server_text: Option<String>) -> Error {
+pub(crate) fn status_error(status: u16, server_text: Option<String>) -> Error {
     let kind = match status {
         400 | 401 | 403 => Kind::BadCookie,
         404 | 405 => Kind::ServerTooOld,
@@ -292,7 +295,7 @@ mod tests {
         let asked = Asked {
             session: &session,
             resource: &resource,
-            cookie: &cookie,
+            cookie: Some(&cookie),
             proxy: None,
         };
         asked.token(&reply, UnixTime::of_whole(1_000))
@@ -312,7 +315,7 @@ mod tests {
         let asked = Asked {
             session: &session,
             resource: &resource,
-            cookie: &cookie,
+            cookie: Some(&cookie),
             proxy: proxy.as_ref(),
         };
         let reply = Reply {

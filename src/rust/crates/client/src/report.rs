@@ -45,7 +45,7 @@ pub struct Place {
     /// `"workbench"`, `"agent"`, `"hub"`; `"server"` for a server that does not say which it is; `"ide"` for RStudio's own
     /// function; `"connect"` and `"none"`, where there is no session.
     pub name: &'static str,
-    /// The variables or the function that tell.
+    /// The variables, the function or the socket that tell.
     pub found_by: Vec<&'static str>,
 }
 
@@ -61,9 +61,10 @@ impl Place {
         }
         let has_address = env.var(ADDRESS).is_some();
         match (origin::here(env), by_product(WORKBENCH)) {
-            (Some(origin @ (Origin::Agent | Origin::Hub)), _) => {
+            (Some(origin @ (Origin::Agent | Origin::Hub)), _) if has_address => {
                 Self::found(origin.as_str(), &[ADDRESS, ORIGIN])
             }
+            (Some(Origin::Agent), _) => Self::found("agent", &[SOCKET]),
             (_, Some((_, variable))) if has_address => {
                 Self::found("workbench", &[ADDRESS, variable])
             }
@@ -81,6 +82,8 @@ impl Place {
     }
 }
 
+/// What tells that there is an agent of one's own.
+const SOCKET: &str = "its socket";
 /// The function by which an RStudio session gets tokens.
 const RSTUDIOS_FUNCTION: &str = ".rs.api.getDelegatedAzureToken";
 
@@ -164,6 +167,7 @@ impl Report {
             "ide" => Some(Origin::Workbench),
             _ => origin::here(env),
         };
+        let needs_cookie = !matches!(session.as_ref().map(Session::door), Ok(Door::Socket(_)));
         let is_brokers = matches!(origin, Some(Origin::Agent | Origin::Hub));
         let version = env.var(VERSION).filter(|_| !is_brokers);
         Self {
@@ -171,12 +175,12 @@ impl Report {
             origin,
             version: version.map(|version| presentable(&version, &[])),
             version_error: check_version(env).err().filter(|_| !is_brokers),
-            cookies: cookies.collect(),
+            cookies: cookies.filter(|_| needs_cookie).collect(),
             way: session
                 .as_ref()
                 .ok()
                 .and_then(|session| Way::new(env, session)),
-            cookie_error: best.err(),
+            cookie_error: best.err().filter(|_| needs_cookie),
             session,
         }
     }
@@ -200,6 +204,7 @@ impl Way {
     fn new(env: &Env, session: &Session) -> Option<Self> {
         match session.door() {
             Door::Address(address) => Some(Self::to(env, address)),
+            Door::Socket(_) => None,
         }
     }
 
@@ -242,8 +247,14 @@ mod tests {
     const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
+    /// Where nobody runs an agent, whatever there is on this machine.
+    fn env(variables: &[(&str, &str)]) -> Env {
+        let nowhere = ("ENTRAR_RUNTIME_DIR", "/nowhere/entrar");
+        Env::fixed(&[&[nowhere], variables].concat(), NOW)
+    }
+
     fn report(variables: &[(&str, &str)]) -> Report {
-        Report::new(&Env::fixed(variables, NOW), false)
+        Report::new(&env(variables), false)
     }
 
     fn proxy(variables: &[(&str, &str)]) -> ProxyFacts {
@@ -289,18 +300,14 @@ mod tests {
                 vec!["RSTUDIO_PRODUCT"],
             ),
         ] {
-            let place = Place::new(&Env::fixed(&variables, NOW), has_function);
+            let place = Place::new(&env(&variables), has_function);
             assert_eq!(place, Place { name, found_by }, "{variables:?}");
         }
     }
 
     #[test]
     fn where_rstudio_is_asked_no_session_is_missed() {
-        assert!(
-            Report::new(&Env::fixed(&[], NOW), true)
-                .no_session()
-                .is_none()
-        );
+        assert!(Report::new(&env(&[]), true).no_session().is_none());
     }
 
     #[test]

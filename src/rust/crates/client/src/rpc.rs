@@ -24,7 +24,7 @@ use crate::reply::Asked;
 /// long to wait) is tried at most twice more; a refused cookie is read again, and another one sent once.
 ///
 /// # Errors
-/// Any [`Kind`] but `no_session`.
+/// Any [`Kind`]; `no_session` if the agent has ended meanwhile.
 pub async fn delegated_token(
     http: &Http,
     env: &Env,
@@ -37,20 +37,22 @@ pub async fn delegated_token(
     let cookie_was_refused = Cell::new(false);
     let attempt = || async {
         let sent = cookie.borrow().clone();
-        let error = match ask(http, env, session, resource, &sent).await {
+        let error = match ask(http, env, session, resource, sent.as_ref()).await {
             Err(error) if error.kind() == Kind::BadCookie => error,
             outcome => return outcome,
         };
         if cookie_was_refused.replace(true) {
             return Err(error);
         }
-        let other = session.cookie(env, Some(&sent))?;
+        let (Some(sent), Some(other)) = (&sent, session.cookie(env, sent.as_ref())?) else {
+            return Err(error);
+        };
         // The same one would be refused again.
-        if other.same_as(&sent) {
+        if other.same_as(sent) {
             return Err(error);
         }
-        cookie.replace(other.clone());
-        ask(http, env, session, resource, &other).await
+        cookie.replace(Some(other.clone()));
+        ask(http, env, session, resource, Some(&other)).await
     };
     let judge = |error: &Error| (error.outlook(), error.details().retry_after);
     match retried(deadline, RETRIES, judge, attempt).await {
@@ -64,18 +66,21 @@ async fn ask(
     env: &Env,
     session: &Session,
     resource: &Resource,
-    cookie: &Cookie,
+    cookie: Option<&Cookie>,
 ) -> Result<Token, Error> {
     let server = session.server();
     let body = serde_json::to_vec(&Request::new(resource.as_str())).map_err(unsendable)?;
-    let mut header = HeaderValue::from_str(cookie.value().expose_secret()).map_err(unsendable)?;
-    header.set_sensitive(true);
-    let request = http
+    let mut request = http
         .client()
         .post(session.url(METHOD))
         .header(CONTENT_TYPE, "application/json")
-        .header(COOKIE_HEADER, header)
         .body(body);
+    if let Some(cookie) = cookie {
+        let value = cookie.value().expose_secret();
+        let mut header = HeaderValue::from_str(value).map_err(unsendable)?;
+        header.set_sensitive(true);
+        request = request.header(COOKIE_HEADER, header);
+    }
     let sent = env.now();
     let reply = send(http, request, &server, sent).await?;
     let asked = Asked {

@@ -137,6 +137,9 @@ pub enum BadCookie {
     /// Its date has passed.
     #[error("the cookie has expired")]
     Expired,
+    /// It is of a session that was ended.
+    #[error("the cookie's session has ended")]
+    Ended,
 }
 
 impl CookieKey {
@@ -150,7 +153,7 @@ impl CookieKey {
         Ok(Self(SecretBox::new(key)))
     }
 
-    /// A cookie for this user which expires at this time. One that no calendar holds has passed.
+    /// A cookie with this first field, which expires at this time. One that no calendar holds has passed.
     #[must_use]
     pub fn mint(&self, user: &str, expires_at: UnixTime) -> SecretString {
         let user = utf8_percent_encode(user, ENCODED);
@@ -160,7 +163,7 @@ impl CookieKey {
         format!("{signed}|{}", utf8_percent_encode(&signature, ENCODED)).into()
     }
 
-    /// The user whom a cookie stands for, at `now`.
+    /// The first field of a cookie, if it is good at `now`.
     ///
     /// # Errors
     /// Why it is not accepted. The signature is compared in constant time, before anything else in it is looked at.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The kinds and their names, written once.
 macro_rules! kinds {
     ($($(#[$meaning:meta])* $kind:ident = $name:literal,)*) => {
@@ -108,7 +110,7 @@ pub enum Outlook {
 }
 
 /// What is known about a failure beyond its kind; absent facts are `None` or empty.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Details {
     /// The server's own words.
     pub server_text: Option<String>,

@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect};
@@ -28,6 +28,8 @@ pub struct Settings {
     ca_bundle: Option<(&'static str, String)>,
     /// The proxy to go through.
     proxy: Option<Proxy>,
+    /// The Unix socket to go through, whatever the host in a URL is.
+    socket: Option<PathBuf>,
 }
 
 impl Settings {
@@ -39,6 +41,19 @@ impl Settings {
             tls,
             ca_bundle: if tls { ca_bundle(env) } else { None },
             proxy: Proxy::find(env, url).filter(|_| proxy::exception(env, url).is_none()),
+            socket: None,
+        }
+    }
+
+    /// The settings for requests through a Unix socket, by http. Who answers there is not asked at the connection: the
+    /// socket is to lie in a directory that only this user enters, so that nobody else can have made it.
+    #[must_use]
+    pub fn through_socket(path: &Path) -> Self {
+        Self {
+            tls: false,
+            ca_bundle: None,
+            proxy: None,
+            socket: Some(path.to_owned()),
         }
     }
 
@@ -95,6 +110,10 @@ impl Http {
         if let Some(proxy) = &settings.proxy {
             let address = proxy.address()?;
             builder = builder.proxy(reqwest::Proxy::all(address).map_err(unprepared)?);
+        }
+        #[cfg(unix)]
+        if let Some(path) = &settings.socket {
+            builder = builder.unix_socket(path.as_path());
         }
         let mut tls = None;
         if settings.tls || proxied_by_tls(&settings) {
@@ -260,8 +279,12 @@ impl Http {
 
     fn no_connection(&self, error: &reqwest::Error, server: &str) -> Error {
         let unreachable = |message: String| Error::new(Kind::Unreachable, message);
-        let refused = cause::<io::Error>(error).map(io::Error::kind)
-            == Some(io::ErrorKind::ConnectionRefused);
+        let reason = cause::<io::Error>(error).map(io::Error::kind);
+        let refused = reason == Some(io::ErrorKind::ConnectionRefused);
+        // A socket stays behind when its server was killed.
+        if self.settings.socket.is_some() && (refused || reason == Some(io::ErrorKind::NotFound)) {
+            return Error::new(Kind::NoSession, format!("{server} is not running any more"));
+        }
         let Some(proxy) = &self.settings.proxy else {
             return unreachable(if refused {
                 format!("nothing answers at {server}: the connection was refused")

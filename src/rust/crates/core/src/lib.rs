@@ -4,6 +4,7 @@
 //! The crate finds no session and knows no server; nothing in it reads the environment but [`env`].
 
 pub mod address;
+pub mod agent;
 pub mod cookie;
 pub mod env;
 pub mod error;
@@ -11,10 +12,12 @@ pub mod file;
 pub mod guid;
 pub mod http;
 pub mod oauth;
+pub mod private_directory;
 pub mod proxy;
 pub mod resource;
 pub mod retry;
 pub mod rpc;
+pub mod session_directory;
 pub mod text;
 pub mod time;
 pub mod tls;

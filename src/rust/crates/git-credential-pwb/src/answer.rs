@@ -126,8 +126,9 @@ fn password(
 ) -> Result<Password, Error> {
     let session = Session::find(env)?;
     trace.fact(stderr, &Fact::Session(&session));
-    let cookie = session.cookie(env, None)?;
-    trace.fact(stderr, &Fact::Cookie(cookie.source()));
+    if let Some(cookie) = session.cookie(env, None)? {
+        trace.fact(stderr, &Fact::Cookie(cookie.source()));
+    }
     if session.is_in_clear() {
         warn_in_clear(env, stderr);
     }

@@ -5,7 +5,8 @@
 //! expires, and never writes it to disk. Where there is no keyring, each request is an exchange.
 //!
 //! Containers of one user may share that user's keyring, and each may be another person's. So the token is sealed,
-//! and only who holds the session's cookie finds and opens it, which is who would be given one by the server too.
+//! and only who holds the session's cookie, or may read what the person's agent has noted of the sign-in, finds and opens
+//! it, which is who would be given one by the server too.
 
 use std::fmt;
 
@@ -62,9 +63,9 @@ impl Password {
     }
 }
 
-/// Cannot happen: a key for the seal is as long as what is derived.
+/// Cannot happen while there are random numbers: a key for the seal is as long as what is derived.
 fn unsealable() -> Error {
-    Error::new(Kind::BadCookie, "no key can be made of the cookie")
+    Error::new(Kind::BadCookie, "no key can be made to keep a token")
 }
 
 /// Why the kernel keeps nothing.
@@ -85,15 +86,15 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// A session's place is made of the cookie itself: the file or variable that it stands in may by now hold another
-    /// person's. The cookie that is sent if the server refuses the first is part of it too, since the token may be its.
+    /// A session's place is made of what its processes alone know.
     pub(crate) fn of(session: &Session, env: &Env, resource: &str) -> Result<Self, Error> {
-        let first = session.cookie(env, None)?;
-        let second = session.cookie(env, Some(&first))?;
-        let [first, second] = [&first, &second].map(|cookie| cookie.value().expose_secret());
-        // A line holds no end of a line, so no two lists of lines are one text.
-        let cookies = Zeroizing::new([first, second].join("\n"));
-        let key = hmac::Key::new(HMAC_SHA256, cookies.as_bytes());
+        let key = match session.shared_secret(env)? {
+            Some(secret) => hmac::Key::new(HMAC_SHA256, secret.expose_secret().as_bytes()),
+            // One of its own each time: what is kept is not found again.
+            None => {
+                hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).map_err(|_| unsealable())?
+            }
+        };
         let derived = |label: &str| {
             let text = format!("{label}\n{}\n{resource}", session.server());
             hmac::sign(&key, text.as_bytes())

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use entrar_client::origin::Session;
+use entrar_client::origin::{Door, Session};
 use entrar_client::timeout::VARIABLE;
 use entrar_core::cookie::Source;
 use entrar_core::env::Env;
@@ -101,7 +101,11 @@ impl fmt::Display for Fact<'_> {
             Self::Erased => f.write_str("erase: the token was refused"),
             Self::Stored => f.write_str("store: the token was accepted; nothing is stored"),
             Self::Session(session) => {
-                write!(f, "session: {}, from RS_SERVER_ADDRESS", session.server())
+                let server = session.server();
+                match session.door() {
+                    Door::Address(_) => write!(f, "session: {server}, from RS_SERVER_ADDRESS"),
+                    Door::Socket(_) => write!(f, "session: {server}"),
+                }
             }
             Self::Cookie(source) => write!(f, "cookie: from {source}"),
             Self::Resource(resource) => write!(f, "resource: {resource}"),

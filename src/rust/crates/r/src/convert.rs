@@ -17,9 +17,16 @@ use serde_json::{Map, Number, Value};
 use crate::interrupt::{Requested, take_condition};
 
 /// What a question for a token ends in: one of `token`, `failure` and `interrupt`; the others are `NULL`.
-/// `in_clear` tells that the cookie was sent to another host over plain http.
-pub fn granted(granted: &Token, in_clear: bool) -> List {
-    reply(token(granted).into(), ().into(), ().into(), in_clear)
+/// `in_clear` tells that the cookie was sent to another host over plain http, `other_account` that the token before was
+/// another account's.
+pub fn granted(granted: &Token, in_clear: bool, other_account: bool) -> List {
+    reply(
+        token(granted).into(),
+        ().into(),
+        ().into(),
+        in_clear,
+        other_account,
+    )
 }
 
 /// The same for a failure.
@@ -29,13 +36,14 @@ pub fn failed(failure: &Error, origin: Option<Origin>, in_clear: bool) -> List {
         error(failure, origin).into(),
         ().into(),
         in_clear,
+        false,
     )
 }
 
 /// The same for a condition to raise again; `NULL` in the place of one that could not be caught is an
 /// interrupt.
 pub fn interrupted(request: Requested) -> List {
-    reply(().into(), ().into(), condition(request), false)
+    reply(().into(), ().into(), condition(request), false, false)
 }
 
 /// The condition to raise again.
@@ -48,12 +56,13 @@ pub fn condition(request: Requested) -> Robj {
     }
 }
 
-fn reply(token: Robj, failure: Robj, interrupt: Robj, in_clear: bool) -> List {
+fn reply(token: Robj, failure: Robj, interrupt: Robj, in_clear: bool, other_account: bool) -> List {
     list!(
         token = token,
         failure = failure,
         interrupt = interrupt,
-        in_clear = in_clear
+        in_clear = in_clear,
+        other_account = other_account
     )
 }
 

@@ -1,13 +1,15 @@
 //! The bridge between R and `entrar-client`.
 //!
 //! No error leaves Rust by a jump: every function returns a value, which R then raises. The only
-//! `unsafe` code of the workspace is in [`interrupt`].
+//! `unsafe` code of the workspace is in [`interrupt`] and [`broken_pipe`].
 
 #![allow(
     missing_docs,
     reason = "extendr's macros make public functions, which have no documentation of their own"
 )]
 
+mod account;
+mod broken_pipe;
 mod cache;
 mod convert;
 mod interrupt;
@@ -56,7 +58,8 @@ fn may_hold_a_secret(text: &str) -> bool {
 /// @param resource One string.
 /// @param timeout Seconds for the whole call.
 /// @return A list of `token`, `failure` and `interrupt` (a condition to raise again, or `TRUE`),
-///   of which two are `NULL`, and of `in_clear`.
+///   of which two are `NULL`, of `in_clear`, and of `other_account` (whether the token is another account's than those
+///   before).
 /// @noRd
 #[extendr]
 fn delegated_token(resource: &str, timeout: f64) -> List {
@@ -69,13 +72,14 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
                 rpc::delegated_token(http, &env, &session, &resource, timeout).await
             })?;
             // A cookie that is there has gone out, whatever came of it.
-            let in_clear = session.is_in_clear() && session.cookie(&env, None).is_ok();
+            let in_clear = session.is_in_clear() && session.can_be_asked(&env);
             Ok((outcome, in_clear))
         });
     match asked {
         Ok((Ok(Ok(token)), in_clear)) => {
             cache::answered(resource);
-            convert::granted(&token, in_clear)
+            let account = origin::account(&env);
+            convert::granted(&token, in_clear, account::is_another(account))
         }
         Ok((Ok(Err(error)), in_clear)) => convert::failed(&error, here(), in_clear),
         Ok((Err(request), _)) => convert::interrupted(request),
@@ -95,7 +99,7 @@ fn ide_token(resource: &str, token: List, sent: f64) -> List {
     match read {
         Ok(token) => {
             cache::answered(resource);
-            convert::granted(&token, false)
+            convert::granted(&token, false, false)
         }
         Err(what) => {
             let message = format!("the RStudio IDE returned no usable token: {what}");
@@ -220,12 +224,12 @@ fn token_claims(access_token: Robj) -> List {
     )
 }
 
-/// Whether there is a server to ask and a cookie to ask it with.
+/// Whether there is a server to ask and a cookie to ask it with, or an agent that listens.
 /// @noRd
 #[extendr]
 fn has_server_session() -> bool {
     let env = Env::process();
-    Session::find(&env).is_ok_and(|session| session.cookie(&env, None).is_ok())
+    Session::find(&env).is_ok_and(|session| session.can_be_asked(&env))
 }
 
 /// Whether tokens come from RStudio's own function, in an R that has it.

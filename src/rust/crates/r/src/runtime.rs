@@ -18,6 +18,7 @@ use entrar_core::http::{Http, Settings};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::broken_pipe;
 use crate::interrupt::{self, Requested};
 
 /// How often Ctrl-C is looked for.
@@ -54,6 +55,7 @@ pub fn run<T>(
     // tokio panics where the system refuses it a socket or a thread, or where a runtime runs already, as in a child
     // that was forked during a call.
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        let _ignored = broken_pipe::Ignored::new();
         let mut lease = Lease(Some(take(settings)?));
         match &mut lease.0 {
             Some(machinery) => Ok(machinery

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::serve::ListenerExt;
+use entrar_broker::accounts::{AccountId, InMemory};
+use entrar_broker::admission::Admission;
 use entrar_broker::entra::{ClientAuth, DEADLINE, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
+use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::{Broker, app};
-use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
+use entrar_core::guid::Guid;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
@@ -29,19 +31,23 @@ async fn listen(authority: &str, people: usize) {
         auth: ClientAuth::Public,
         revokes_used_refresh_tokens: false,
     };
-    let exchanges = Exchanges::new(Entra::new(env.clone(), registration, DEADLINE).unwrap());
-    let cookie_key = CookieKey::generate().unwrap();
-    let tomorrow = env.now() + 86_400.0;
+    let entra = Entra::new(env.clone(), registration, DEADLINE).unwrap();
+    let exchanges = Exchanges::new(entra, InMemory::default());
+    let admission = Admission::new().unwrap();
+    let now = env.now();
     for person in 0..people {
-        let user = format!("person-{person}@example.com");
-        exchanges.sign_in(&user, "1.AXoA-bQ7zN_0.".repeat(80).into());
-        println!("{}", cookie_key.mint(&user, tomorrow).expose_secret());
+        let account = AccountId {
+            tid: Guid::from_bits(0),
+            oid: Guid::from_bits(person as u128),
+        };
+        let refresh_token = "1.AXoA-bQ7zN_0.".repeat(80).into();
+        exchanges.sign_in(account, refresh_token).await.unwrap();
+        let (_, cookie) = admission
+            .open_session(account, now, now + 86_400.0)
+            .unwrap();
+        println!("{}", cookie.expose_secret());
     }
-    let broker = Broker {
-        env,
-        cookie_key,
-        exchanges,
-    };
-    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
-    axum::serve(listener, app(Arc::new(broker))).await.unwrap();
+    let broker = Broker::new(env, admission, Some(exchanges));
+    let _server = Server::start(listener, app(Arc::new(broker)), Limits::default());
+    std::future::pending().await
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::{Endpoint, LONG, STORAGE, Session, USER, grant};
+use crate::{ADA, BOB, Endpoint, LONG, STORAGE, Session, grant, signed_in};
 
 /// Resources that every emulated tenant knows; a slash at the end makes another one.
 const RESOURCES: [&str; 8] = [
@@ -175,9 +175,7 @@ async fn after_a_new_sign_in_nobody_joins_an_exchange_with_the_old_refresh_token
     let session = Session::at(&endpoint, LONG);
     let opened = async {
         endpoint.has_seen(1).await;
-        session
-            .exchanges
-            .sign_in(USER, "canary-refresh-anew".into());
+        signed_in(&session.exchanges, ADA, "canary-refresh-anew".into());
         let second = session.ask(STORAGE);
         let open = async {
             endpoint.has_seen(2).await;
@@ -191,14 +189,31 @@ async fn after_a_new_sign_in_nobody_joins_an_exchange_with_the_old_refresh_token
 }
 
 #[tokio::test]
+async fn who_signs_out_during_an_exchange_gets_no_token_and_does_not_come_back() {
+    let (endpoint, gate) = gated().await;
+    let session = Session::at(&endpoint, LONG);
+    let signed_out = async {
+        endpoint.has_seen(1).await;
+        assert!(session.exchanges.sign_out(ADA).await.unwrap());
+        gate.add_permits(1);
+    };
+    let (error, ()) = join(session.oauth_error(STORAGE), signed_out).await;
+    assert_eq!(error["error"], "login_required");
+    assert!(!session.exchanges.sign_out(ADA).await.unwrap());
+    assert_eq!(
+        session.oauth_error(STORAGE).await["error"],
+        "login_required"
+    );
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
 async fn persons_do_not_wait_for_each_other() {
     let (endpoint, gate) = gated().await;
     let session = Session::at(&endpoint, LONG);
-    session
-        .exchanges
-        .sign_in("bob", "canary-refresh-bob".into());
+    signed_in(&session.exchanges, BOB, "canary-refresh-bob".into());
     let resource = entrar_core::resource::Resource::parse(STORAGE).unwrap();
-    let bobs = session.exchanges.token("bob", resource);
+    let bobs = session.exchanges.token(BOB, resource);
     let (one, other, ()) = tokio::join!(session.ask(STORAGE), bobs, async {
         endpoint.has_seen(2).await;
         gate.add_permits(2);
@@ -260,9 +275,11 @@ async fn a_revoked_person_has_to_sign_in_and_may() {
     let user = User::default();
     emulator.tenant().revoke(&user);
     assert_eq!(session.oauth_error(STORAGE).await["error"], "invalid_grant");
-    session
-        .exchanges
-        .sign_in(USER, emulator.tenant().sign_in(&user).unwrap());
+    signed_in(
+        &session.exchanges,
+        ADA,
+        emulator.tenant().sign_in(&user).unwrap(),
+    );
     access_token(&session.ask(STORAGE).await);
 }
 
@@ -391,7 +408,7 @@ fn a_runtime_that_is_closing_hangs_nobody() {
         let _entered = handle.enter();
         let resource = entrar_core::resource::Resource::parse(STORAGE).unwrap();
         let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            futures_util::FutureExt::now_or_never(exchanges.token(USER, resource)).is_none()
+            futures_util::FutureExt::now_or_never(exchanges.token(ADA, resource)).is_none()
         }));
         // tokio itself may have panicked, since it is closed.
         drop(asked);
@@ -417,9 +434,7 @@ async fn what_was_refused_is_not_asked_again_at_once() {
         assert_eq!(endpoint.requests(), 1);
         session.oauth_error(VAULT).await;
         assert_eq!(endpoint.requests(), if others_are_asked { 2 } else { 1 });
-        session
-            .exchanges
-            .sign_in(USER, "canary-refresh-anew".into());
+        signed_in(&session.exchanges, ADA, "canary-refresh-anew".into());
         session.oauth_error(STORAGE).await;
         assert_eq!(endpoint.requests(), if others_are_asked { 3 } else { 2 });
     }

@@ -10,6 +10,7 @@
 
 mod exchange;
 mod faults;
+mod listen;
 mod rpc;
 mod secrets;
 
@@ -22,13 +23,16 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use entra_emulator::{Credential, Emulator, Options, Tenant, User};
+use entrar_broker::accounts::{AccountId, InMemory};
+use entrar_broker::admission::Admission;
 use entrar_broker::entra::{ClientAuth, Entra, Registration, token_endpoint_of};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::rpc::{Broker, app};
-use entrar_core::cookie::CookieKey;
 use entrar_core::env::Env;
+use entrar_core::guid::Guid;
 use entrar_core::rpc::COOKIE_HEADER;
 use entrar_core::time::UnixTime;
+use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -36,7 +40,8 @@ use tower::ServiceExt;
 /// 2026-11-23 00:00:00Z: the broker's clock in all tests.
 const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
 const LATER: UnixTime = UnixTime::of_whole(1_795_392_060);
-const USER: &str = "ada@example.com";
+const ADA: AccountId = account(1);
+const BOB: AccountId = account(2);
 const STORAGE: &str = "https://storage.azure.com";
 /// Long enough that no test on a busy machine meets it by accident.
 const LONG: Duration = Duration::from_secs(120);
@@ -44,7 +49,7 @@ const LONG: Duration = Duration::from_secs(120);
 /// A broker without a socket, with one person signed in, and a cookie of theirs.
 struct Session {
     app: Router,
-    exchanges: Exchanges,
+    exchanges: Exchanges<InMemory>,
     cookie: String,
 }
 
@@ -52,9 +57,9 @@ impl Session {
     /// At this tenant, with this app and refresh token.
     fn new(registration: Registration, refresh_token: SecretString, deadline: Duration) -> Self {
         let entra = Entra::new(Env::fixed(&[], NOW), registration, deadline).unwrap();
-        let exchanges = Exchanges::new(entra);
-        exchanges.sign_in(USER, refresh_token);
-        session_of(exchanges, USER, LATER)
+        let exchanges = Exchanges::new(entra, InMemory::default());
+        signed_in(&exchanges, ADA, refresh_token);
+        session_of(exchanges, ADA, LATER)
     }
 
     /// At an emulated tenant whose app has the same secret, if any.
@@ -108,9 +113,9 @@ impl Session {
         Self::new(registration, "canary-refresh-0".into(), deadline)
     }
 
-    /// The same broker's exchanges, behind another key, with a cookie for this user and time.
-    fn with_cookie(self, user: &str, expires_at: UnixTime) -> Self {
-        session_of(self.exchanges, user, expires_at)
+    /// The same broker's exchanges, behind another key, with a cookie for this account and time.
+    fn with_cookie(self, account: AccountId, expires_at: UnixTime) -> Self {
+        session_of(self.exchanges, account, expires_at)
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
@@ -147,19 +152,28 @@ impl Session {
 }
 
 /// A broker with these exchanges, and a cookie of its own for this user and time.
-fn session_of(exchanges: Exchanges, user: &str, expires_at: UnixTime) -> Session {
-    let cookie_key = CookieKey::generate().unwrap();
-    let cookie = cookie_key.mint(user, expires_at).expose_secret().to_owned();
-    let broker = Broker {
-        env: Env::fixed(&[], NOW),
-        cookie_key,
-        exchanges: exchanges.clone(),
-    };
+fn session_of(exchanges: Exchanges<InMemory>, account: AccountId, expires_at: UnixTime) -> Session {
+    let admission = Admission::new().unwrap();
+    let (_, cookie) = admission.open_session(account, NOW, expires_at).unwrap();
+    let broker = Broker::new(Env::fixed(&[], NOW), admission, Some(exchanges.clone()));
     Session {
         app: app(Arc::new(broker)),
         exchanges,
-        cookie,
+        cookie: cookie.expose_secret().to_owned(),
     }
+}
+
+const fn account(oid: u128) -> AccountId {
+    AccountId {
+        tid: Guid::from_bits(0),
+        oid: Guid::from_bits(oid),
+    }
+}
+
+/// Signs in where accounts are in memory, which nothing has to be waited for.
+fn signed_in(exchanges: &Exchanges<InMemory>, account: AccountId, refresh_token: SecretString) {
+    let signed_in = exchanges.sign_in(account, refresh_token).now_or_never();
+    signed_in.unwrap().unwrap();
 }
 
 struct Reply {

@@ -8,7 +8,7 @@ use entrar_core::rpc::COOKIE_HEADER;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::{Endpoint, LATER, LONG, NOW, STORAGE, Session, USER, grant};
+use crate::{ADA, BOB, Endpoint, LATER, LONG, NOW, STORAGE, Session, grant};
 
 async fn session() -> (Session, Endpoint) {
     let endpoint = Endpoint::start(async |number| grant(number)).await;
@@ -79,9 +79,9 @@ async fn a_field_that_entra_leaves_out_is_left_out() {
 async fn a_bad_cookie_is_refused_before_the_body_is_looked_at() {
     let (session, endpoint) = session().await;
     let other_key = CookieKey::generate().unwrap();
-    let other = other_key.mint(USER, LATER).expose_secret().to_owned();
+    let other = other_key.mint("ada", LATER).expose_secret().to_owned();
     let forged = "the cookie is not one of this server's";
-    let tampered = session.cookie.replace("ada", "bob");
+    let tampered = session.cookie.replace("2026", "2036");
     let (two_fields, _) = session.cookie.rsplit_once('|').unwrap();
     let four_fields = format!("{}|x", session.cookie);
     let missing = "the request carries no cookie";
@@ -114,7 +114,7 @@ async fn a_bad_cookie_is_refused_before_the_body_is_looked_at() {
 #[tokio::test]
 async fn an_expired_cookie_is_refused() {
     let (session, _endpoint) = session().await;
-    let session = session.with_cookie(USER, NOW);
+    let session = session.with_cookie(ADA, NOW);
     let reply = session.send(session.request(STORAGE)).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert_eq!(reply.body["error"]["description"], "the cookie has expired");
@@ -203,7 +203,7 @@ async fn what_is_no_resource_is_not_sent_to_entra() {
 #[tokio::test]
 async fn who_is_not_signed_in_has_to_sign_in() {
     let (session, endpoint) = session().await;
-    let stranger = session.with_cookie("bob", LATER);
+    let stranger = session.with_cookie(BOB, LATER);
     assert_eq!(
         stranger.oauth_error(STORAGE).await["error"],
         "login_required"

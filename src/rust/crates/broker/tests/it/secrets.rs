@@ -112,7 +112,7 @@ async fn an_exchange_is_one_line_that_says_what_happened() {
     assert_eq!(lines.len(), 3, "{text}");
     for part in [
         "INFO",
-        "user=\"ada@example.com\"",
+        "account=00000000-0000-0000-0000-000000000000/00000000-0000-0000-0000-000000000001",
         "resource=\"https://storage.azure.com\"",
         "outcome=\"ok\"",
         "milliseconds=",

@@ -126,7 +126,7 @@ fn a_request_that_could_be_misread_is_refused() {
 #[test]
 fn without_a_session_there_is_a_reason_and_a_remedy() {
     let expected = "\
-git-credential-pwb: no token for Azure DevOps: there is no session to ask: this process runs outside Posit Workbench (RS_SERVER_ADDRESS is not set).
+git-credential-pwb: no token for Azure DevOps: there is no session to ask: RS_SERVER_ADDRESS is not set, and nobody is signed in here.
 git-credential-pwb: Sign in with `entrar::azure_sign_in()` in R, or to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.
 ";
     // git gives up by itself here, so it is not told to.
@@ -376,6 +376,47 @@ fn another_session_gets_a_token_of_its_own() {
         assert!(get(session, CLONE).stdout.contains(TOKEN));
     }
     assert_eq!(server.requests().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_persons_own_agent_is_asked_through_its_socket() {
+    let session = Session::nowhere();
+    let server = Server::agent_of(&session, TOKEN);
+    session
+        .agents_directory()
+        .mark_new_sign_in(Some("ada"))
+        .unwrap();
+    for _ in 0..2 {
+        assert!(get(&session, CLONE).stdout.contains(TOKEN));
+    }
+    assert_eq!(server.requests().len(), exchanges(2));
+    let socket = session.agents_directory().socket_path();
+    let expected = format!("session: your agent ({})", socket.display());
+    assert_eq!(session.trace(CLONE)[2], expected);
+
+    // What was kept of one sign-in is nobody's after the next.
+    let before = server.requests().len();
+    session
+        .agents_directory()
+        .mark_new_sign_in(Some("grace"))
+        .unwrap();
+    assert!(get(&session, CLONE).stdout.contains(TOKEN));
+    assert_eq!(server.requests().len(), before + 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn where_a_persons_own_agent_has_ended_it_says_how_to_sign_in() {
+    let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
+    let socket = session.agents_directory().socket_path();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let expected = format!(
+        "git-credential-pwb: no token for Azure DevOps: your agent ({}) is not running any more.\n\
+         git-credential-pwb: Sign in with `entrar::azure_sign_in()` in R: a sign-in ends with its agent.\n",
+        socket.display()
+    );
+    assert_eq!(get(&session, CLONE), outcome(0, "", &expected));
 }
 
 fn cookie_of(name: &str) -> String {

@@ -39,10 +39,12 @@ impl Session {
         let path = directory.path().to_str().unwrap().to_owned();
         let own = ["HOME", "PWB_SESSION_RUNTIME_DIR", "TMPDIR"];
         let variables = own.map(|name| (name.to_owned(), path.clone()));
-        Self {
+        let session = Self {
             directory,
             variables: variables.into(),
-        }
+        };
+        // Nobody's agent is met, whatever there is on this machine.
+        session.with("ENTRAR_RUNTIME_DIR", &format!("{path}/entrar"))
     }
 
     /// With this server and a cookie for it.
@@ -100,6 +102,15 @@ impl Session {
             .collect()
     }
 
+    /// Where this person's agent is, or would be.
+    #[cfg(unix)]
+    pub fn agents_directory(&self) -> entrar_core::session_directory::SessionDirectory {
+        let variable = |name: &&(String, String)| name.0 == "ENTRAR_RUNTIME_DIR";
+        let (name, path) = self.variables.iter().find(variable).unwrap();
+        let env = entrar_core::env::Env::fixed(&[(name, path)], 0.0);
+        entrar_core::session_directory::SessionDirectory::create(&env).unwrap()
+    }
+
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
@@ -147,11 +158,29 @@ impl Server {
     fn replying(reply: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        Self::on(address, reply, move || listener.accept().unwrap().0)
+    }
+
+    /// A person's own agent, which grants this token through its socket.
+    #[cfg(unix)]
+    pub fn agent_of(session: &Session, token: &str) -> Self {
+        let path = session.agents_directory().socket_path();
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let reply = reply("200 OK", &granted(token, 3599));
+        let accept = move || listener.accept().unwrap().0;
+        Self::on(String::new(), move |_| reply.clone(), accept)
+    }
+
+    fn on<Stream: Read + Write>(
+        address: String,
+        reply: impl Fn(&str) -> String + Send + 'static,
+        accept: impl Fn() -> Stream + Send + 'static,
+    ) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let remembered = Arc::clone(&requests);
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut reader = BufReader::new(stream.unwrap());
+            loop {
+                let mut reader = BufReader::new(accept());
                 let mut length = 0;
                 let mut cookie = String::new();
                 loop {

@@ -1,0 +1,149 @@
+//! The connections that are held, and which of them goes when there are too many.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+use tower::ServiceExt;
+
+use super::{Limits, Peer};
+
+/// Connections by their age.
+pub(super) struct Connections {
+    limits: Limits,
+    next: u64,
+    held: Held,
+}
+
+type Held = Arc<Mutex<BTreeMap<u64, Connection>>>;
+
+struct Connection {
+    /// `None` until it is served.
+    task: Option<AbortHandle>,
+    /// How many of its requests are being answered.
+    requests: Arc<AtomicUsize>,
+}
+
+impl Connections {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            next: 0,
+            held: Arc::default(),
+        }
+    }
+
+    /// Serves a new connection, if need be in the place of another one.
+    pub(super) fn serve(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        service: &Router,
+        watcher: Watcher,
+    ) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.silence)
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn({
+                    let (service, requests) = (service.clone(), Arc::clone(&requests));
+                    move |request| answer(service.clone(), request, peer, Arc::clone(&requests))
+                }),
+            );
+        let connection = watcher.watch(connection);
+        let id = self.next;
+        self.next += 1;
+        let ended = Ended(id, Arc::clone(&self.held));
+        {
+            let mut held = lock(&self.held);
+            make_room(&mut held, self.limits.connections);
+            held.insert(
+                id,
+                Connection {
+                    task: None,
+                    requests,
+                },
+            );
+        }
+        // Not under the lock, which the end of the connection takes: a runtime that is closing drops what it is given at
+        // once.
+        let task = tokio::spawn(async move {
+            let _ended = ended;
+            // Whoever breaks off has nobody to be told.
+            let _ = connection.await;
+        });
+        if let Some(connection) = lock(&self.held).get_mut(&id) {
+            connection.task = Some(task.abort_handle());
+        }
+    }
+}
+
+/// Ends the oldest connection without a request, if there are too many. Where every one has a request, one too many is held:
+/// those end by themselves.
+fn make_room(held: &mut BTreeMap<u64, Connection>, most: usize) {
+    if held.len() < most {
+        return;
+    }
+    let oldest = held
+        .iter()
+        .find(|(_, connection)| connection.requests.load(Ordering::Acquire) == 0)
+        .map(|(id, _)| *id);
+    let connection = oldest.and_then(|id| held.remove(&id));
+    if let Some(task) = connection.and_then(|connection| connection.task) {
+        task.abort();
+    }
+}
+
+async fn answer(
+    service: Router,
+    mut request: Request<Incoming>,
+    peer: Peer,
+    requests: Arc<AtomicUsize>,
+) -> Result<Response<Body>, Infallible> {
+    let _busy = Busy::new(requests);
+    request.extensions_mut().insert(peer);
+    service.oneshot(request.map(Body::new)).await
+}
+
+/// A request under way.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(requests: Arc<AtomicUsize>) -> Self {
+        requests.fetch_add(1, Ordering::AcqRel);
+        Self(requests)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Takes a connection out of those that are held, however it ends.
+struct Ended(u64, Held);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        lock(&self.1).remove(&self.0);
+    }
+}
+
+/// No change under the lock can stop half-way, so one poisoned by a panic elsewhere guards sound data.
+fn lock(held: &Mutex<BTreeMap<u64, Connection>>) -> MutexGuard<'_, BTreeMap<u64, Connection>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}

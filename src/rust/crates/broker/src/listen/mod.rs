@@ -1,0 +1,158 @@
+//! A service on a socket: connections taken up to a limit, none that holds others up, and a stop that lets the last replies
+//! out.
+
+mod connections;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use connections::Connections;
+
+/// How long the last replies may take to go out once their exchanges are over.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+/// How long to wait before the next connection is taken where the system has refused one, as it does when it is out of files.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
+/// What a connection may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a connection may be silent between two requests, or take for the head of one.
+    pub silence: Duration,
+    /// How many connections are held. One more takes the place of the oldest that has no request under way.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(30),
+            connections: 4_096,
+        }
+    }
+}
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// An address and a port.
+    Tcp(TcpListener),
+    /// A file.
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+/// Who is at the other end. It stands among the extensions of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever uses this port.
+    Tcp(SocketAddr),
+    /// A process of this user, as the kernel says.
+    Unix {
+        /// The user's id.
+        uid: u32,
+    },
+}
+
+/// A service on its socket.
+pub struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves whoever connects, until [`Server::stop`].
+    #[must_use]
+    pub fn start(listener: impl Into<Listener>, service: Router, limits: Limits) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(listener.into(), service, limits, stopped));
+        let stop = Some(stop);
+        Self { stop, task }
+    }
+
+    /// Takes no more connections, and no more requests on those there are.
+    pub fn refuse(&mut self) {
+        self.stop = None;
+    }
+
+    /// Lets the last replies out; a connection that says nothing holds nothing up.
+    pub async fn stop(mut self) {
+        self.refuse();
+        let _ = timeout(LAST_REPLIES, &mut self.task).await;
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    listener: Listener,
+    service: Router,
+    limits: Limits,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = Connections::new(limits);
+    loop {
+        let taken = tokio::select! {
+            taken = take(&listener) => taken,
+            _ = &mut stopped => break,
+        };
+        match taken {
+            Ok((Stream::Tcp(stream), peer)) => {
+                // Replies are small and whole: waiting to fill a packet would only delay them.
+                let _ = stream.set_nodelay(true);
+                connections.serve(stream, peer, &service, graceful.watcher());
+            }
+            #[cfg(unix)]
+            Ok((Stream::Unix(stream), peer)) => {
+                connections.serve(stream, peer, &service, graceful.watcher());
+            }
+            Err(_) => sleep(AFTER_REFUSAL).await,
+        }
+    }
+    // Whoever connects from now on is refused at once.
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+async fn take(listener: &Listener) -> io::Result<(Stream, Peer)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+        }
+        #[cfg(unix)]
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            let uid = stream.peer_cred()?.uid();
+            Ok((Stream::Unix(stream), Peer::Unix { uid }))
+        }
+    }
+}

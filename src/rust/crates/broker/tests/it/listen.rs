@@ -1,0 +1,185 @@
+//! Sockets: who is at the other end, how much a connection may cost, and how it ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use entrar_broker::listen::{Limits, Peer, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::LONG;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+async fn start(limits: Limits) -> (Server, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (Server::start(listener, service(), limits), address)
+}
+
+/// Says who has asked.
+fn service() -> Router {
+    Router::new().fallback(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") })
+}
+
+/// The body of the reply to one request on this connection.
+async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> io::Result<String> {
+    stream.write_all(REQUEST).await?;
+    let mut reply = Vec::new();
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        reply.extend(byte);
+        let text = String::from_utf8_lossy(&reply);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .unwrap();
+        if body.len() == length.parse::<usize>().unwrap() {
+            return Ok(body.to_owned());
+        }
+    }
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let read = timeout(LONG, stream.read(&mut [0])).await.unwrap();
+    matches!(read, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests_and_says_whose_it_is() {
+    let (_server, address) = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let own = stream.local_addr().unwrap();
+    for _ in 0..3 {
+        let said = ask(&mut stream).await.unwrap();
+        assert_eq!(said, format!("{:?}", Peer::Tcp(own)));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_sockets_peer_is_named_by_the_kernel() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let _server = Server::start(listener, service(), Limits::default());
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let uid = rustix::process::geteuid().as_raw();
+    let said = ask(&mut stream).await.unwrap();
+    assert_eq!(said, format!("{:?}", Peer::Unix { uid }));
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_half_a_request_is_closed() {
+    let limits = Limits {
+        silence: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let (_server, address) = start(limits).await;
+    for beginning in [&b""[..], b"GET / HTTP/1.1\r\nHost:"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        assert!(is_closed(&mut stream).await);
+    }
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    ask(&mut idle).await.unwrap();
+    assert!(is_closed(&mut idle).await);
+}
+
+#[tokio::test]
+async fn two_thousand_half_open_connections_are_held_while_others_are_served() {
+    raise_limit_of_files();
+    let (_server, address) = start(Limits::default()).await;
+    let mut half_open = Vec::new();
+    for _ in 0..2_000 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        half_open.push(stream);
+    }
+    let mut other = TcpStream::connect(address).await.unwrap();
+    ask(&mut other).await.unwrap();
+    // The first of them was held all the while: the rest of its request is answered.
+    let first = &mut half_open[0];
+    first.write_all(b"Host: localhost\r\n\r\n").await.unwrap();
+    let mut reply = [0; 15];
+    timeout(LONG, first.read_exact(&mut reply))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn one_connection_too_many_takes_the_place_of_the_oldest_without_a_request() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let (_server, address) = start(limits).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream).await.unwrap();
+        streams.push(stream);
+    }
+    assert!(is_closed(&mut streams[0]).await);
+    ask(&mut streams[1]).await.unwrap();
+    ask(&mut streams[2]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_harms_nobody_else() {
+    let (_server, address) = start(Limits::default()).await;
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(nonsense).await.unwrap();
+        let mut reply = Vec::new();
+        timeout(LONG, stream.read_to_end(&mut reply))
+            .await
+            .unwrap()
+            .unwrap();
+        let reply = String::from_utf8_lossy(&reply);
+        assert!(
+            reply.is_empty() || reply.starts_with("HTTP/1.1 400"),
+            "{reply}"
+        );
+    }
+    let mut other = TcpStream::connect(address).await.unwrap();
+    ask(&mut other).await.unwrap();
+}
+
+#[tokio::test]
+async fn at_the_end_idle_connections_are_closed_and_nobody_can_connect() {
+    let (server, address) = start(Limits::default()).await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    ask(&mut idle).await.unwrap();
+    server.stop().await;
+    assert!(is_closed(&mut idle).await);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Each of the connections has two ends in this process.
+fn raise_limit_of_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let most = getrlimit(Resource::Nofile).maximum;
+        let raised = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        setrlimit(Resource::Nofile, raised).unwrap();
+    }
+}

@@ -1,0 +1,330 @@
+//! An agent's socket as door: the same requests without a cookie, and what is said where the agent has ended.
+#![cfg(unix)]
+// The helpers below are test code too, which clippy.toml's exceptions do not see.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use entrar_client::agent;
+use entrar_client::origin::{Door, Identity, Origin, Session, account, here, leaves_it_to_rstudio};
+use entrar_client::probe::probe;
+use entrar_client::report::Report;
+use entrar_client::rpc::delegated_token;
+use entrar_core::agent::Failure;
+use entrar_core::env::Env;
+use entrar_core::error::{Error, Kind};
+use entrar_core::http::Http;
+use entrar_core::resource::Resource;
+use entrar_core::session_directory::{SessionDirectory, VARIABLE};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A person's directory, of which nobody else knows.
+struct Place {
+    base: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let base = tempfile::tempdir().unwrap();
+        Self { base }
+    }
+
+    fn env(&self, variables: &[(&str, &str)]) -> Env {
+        let path = self.base.path().join("entrar");
+        let mut all = vec![(VARIABLE, path.to_str().unwrap())];
+        all.extend(variables);
+        Env::fixed(&all, 1_795_392_000.0)
+    }
+
+    fn directory(&self) -> SessionDirectory {
+        SessionDirectory::create(&self.env(&[])).unwrap()
+    }
+
+    /// An agent that gives these replies, each to a connection of its own; what it is asked comes out of the channel.
+    fn agent(&self, replies: &[&str]) -> Receiver<String> {
+        let listener = UnixListener::bind(self.directory().socket_path()).unwrap();
+        let replies: Vec<String> = replies.iter().map(|reply| (*reply).to_owned()).collect();
+        let (asked, requests) = channel();
+        std::thread::spawn(move || {
+            for reply in replies {
+                let (mut connection, _) = listener.accept().unwrap();
+                let _ = asked.send(read(&mut connection));
+                let _ = connection.write_all(reply.as_bytes());
+            }
+        });
+        requests
+    }
+}
+
+/// A whole request.
+fn read(connection: &mut UnixStream) -> String {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && connection.read(&mut byte).unwrap() == 1 {
+        request.push(byte[0]);
+    }
+    let head = String::from_utf8(request).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1);
+    let length = length.map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).unwrap();
+    head + &String::from_utf8(body).unwrap()
+}
+
+fn reply(body: &Value) -> String {
+    let body = body.to_string();
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn run<T>(env: &Env, question: impl AsyncFnOnce(&Http, &Session) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let session = Session::find(env).unwrap();
+    let http = Http::new(session.settings(env)).unwrap();
+    runtime.block_on(question(&http, &session))
+}
+
+fn token(env: &Env) -> Result<String, Error> {
+    let resource = Resource::parse("https://storage.azure.com").unwrap();
+    let token = run(env, async |http, session| {
+        delegated_token(http, env, session, &resource, LIMIT).await
+    });
+    token.map(|token| token.access_token.expose_secret().to_owned())
+}
+
+fn kind(error: &Error) -> &'static str {
+    error.kind().as_str()
+}
+
+#[test]
+fn a_token_is_asked_for_without_a_cookie() {
+    let place = Place::new();
+    let granted = json!({"token": {"access_token": "canary-token", "expires_in": 60}});
+    let requests = place.agent(&[&reply(&granted)]);
+    // Those are of a session with an address.
+    let env = place.env(&[
+        ("RS_SESSION_RPC_COOKIE", "u|garbage|canary"),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("all_proxy", "http://127.0.0.1:1"),
+    ]);
+    assert_eq!(token(&env).unwrap(), "canary-token");
+    let request = requests.recv_timeout(LIMIT).unwrap();
+    assert!(
+        request.starts_with("post /delegated_azure_token http/1.1\r\n"),
+        "{request}"
+    );
+    assert!(request.contains("\r\nhost: localhost\r\n"), "{request}");
+    assert!(!request.contains("cookie"), "{request}");
+    assert!(
+        request.ends_with(
+            r#"{"method":"delegated_azure_token","params":["https://storage.azure.com"]}"#
+        )
+    );
+}
+
+#[test]
+fn an_agent_is_a_session_while_somebody_listens() {
+    let place = Place::new();
+    let env = place.env(&[]);
+    assert_eq!(kind(&Session::find(&env).unwrap_err()), "no_session");
+    assert_eq!(here(&env), None);
+
+    place.directory();
+    assert_eq!(kind(&Session::find(&env).unwrap_err()), "no_session");
+    assert_eq!(here(&env), None);
+
+    let socket = place.directory().socket_path();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let session = Session::find(&env).unwrap();
+    assert_eq!(session.origin(), Origin::Agent);
+    assert_eq!(*session.door(), Door::Socket(socket));
+    assert!(session.can_be_asked(&env));
+    assert!(!session.is_in_clear());
+    assert_eq!(here(&env), Some(Origin::Agent));
+    // It comes after both.
+    assert!(leaves_it_to_rstudio(&env));
+    let other = place.env(&[("RS_SERVER_ADDRESS", "http://server.example")]);
+    assert_eq!(Session::find(&other).unwrap().origin(), Origin::Workbench);
+    let connect = place.env(&[("POSIT_PRODUCT", "CONNECT")]);
+    assert_eq!(kind(&Session::find(&connect).unwrap_err()), "no_session");
+
+    drop(listener);
+    assert!(!session.can_be_asked(&env));
+}
+
+#[test]
+fn an_agent_that_was_killed_is_called_so() {
+    let place = Place::new();
+    let env = place.env(&[]);
+    let socket = place.directory().socket_path();
+    drop(UnixListener::bind(&socket).unwrap());
+    let error = token(&env).unwrap_err();
+    assert_eq!(kind(&error), "no_session");
+    let expected = format!("your agent ({}) is not running any more", socket.display());
+    assert_eq!(error.message(), expected);
+
+    // It goes away between the look and the question.
+    let session = Session::find(&env).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    let resource = Resource::parse("r").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let http = Http::new(session.settings(&env)).unwrap();
+    let asked = delegated_token(&http, &env, &session, &resource, LIMIT);
+    assert_eq!(runtime.block_on(asked).unwrap_err().message(), expected);
+}
+
+#[test]
+fn an_agent_that_dies_during_a_request_is_asked_once_more_and_then_called_gone() {
+    let place = Place::new();
+    let env = place.env(&[]);
+    // One empty reply, and the listener is closed.
+    let requests = place.agent(&[""]);
+    let error = token(&env).unwrap_err();
+    assert_eq!(kind(&error), "no_session");
+    assert_eq!(requests.iter().count(), 1);
+}
+
+#[test]
+fn a_directory_that_others_enter_ends_the_search() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let env = place.env(&[]);
+    let directory = place.directory();
+    let _listener = UnixListener::bind(directory.socket_path()).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(directory.path(), mode).unwrap();
+    let error = Session::find(&env).unwrap_err();
+    assert_eq!(kind(&error), "no_session");
+    assert!(
+        error
+            .message()
+            .ends_with("can be entered by others (its mode is 0711)"),
+        "{error}"
+    );
+    assert_eq!(here(&env), Some(Origin::Agent));
+    let report = Report::new(&env, false);
+    assert_eq!(report.place.name, "agent");
+    assert!(report.no_session().is_some());
+}
+
+#[test]
+fn a_report_on_an_agent_knows_no_cookie_and_no_way() {
+    let place = Place::new();
+    let env = place.env(&[("RSTUDIO_VERSION", "2023.01.0")]);
+    let requests = place.agent(&["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"]);
+    let report = Report::new(&env, false);
+    assert_eq!(report.place.name, "agent");
+    assert_eq!(report.origin, Some(Origin::Agent));
+    assert!(report.cookies.is_empty());
+    assert!(report.cookie_error.is_none());
+    assert!(report.version_error.is_none());
+    assert!(report.way.is_none());
+    let answer = run(&env, async |http, session| {
+        probe(http, &env, session, LIMIT).await
+    });
+    assert_eq!(answer.unwrap().status, 404);
+    assert!(requests.recv_timeout(LIMIT).unwrap().starts_with("get / "));
+}
+
+#[test]
+fn what_an_agent_is_asked_beside_tokens_has_its_path_and_its_parameters() {
+    let place = Place::new();
+    let env = place.env(&[]);
+    let failure = Failure::from(&Error::new(Kind::Throttled, "too often"));
+    let requests = place.agent(&[
+        &reply(&json!({"result": {"pid": 7}})),
+        &reply(&json!({ "failure": failure })),
+    ]);
+    let ask = |name: &str, parameters: Value| {
+        run(&env, async |http, session| {
+            agent::ask(http, &env, session, name, &parameters, LIMIT).await
+        })
+    };
+    assert_eq!(ask("status", json!({})).unwrap(), json!({"pid": 7}));
+    let error = ask("begin", json!({"tenant": "t"})).unwrap_err();
+    assert_eq!((kind(&error), error.message()), ("throttled", "too often"));
+    let request = requests.recv_timeout(LIMIT).unwrap();
+    assert!(request.starts_with("post /agent/status http/1.1\r\n"));
+    assert!(request.ends_with("\r\n\r\n{}"));
+    let request = requests.recv_timeout(LIMIT).unwrap();
+    assert!(request.ends_with("\r\n\r\n{\"tenant\":\"t\"}"));
+}
+
+#[test]
+fn only_an_agents_own_socket_is_asked_for_more_than_tokens() {
+    let place = Place::new();
+    let env = place.env(&[
+        ("RS_SERVER_ADDRESS", "http://127.0.0.1:1"),
+        ("ENTRAR_ORIGIN", "agent"),
+    ]);
+    let outcome = run(&env, async |http, session| {
+        agent::ask(http, &env, session, "status", &json!({}), LIMIT).await
+    });
+    assert_eq!(kind(&outcome.unwrap_err()), "no_session");
+    // It is found beside the address.
+    assert!(Session::of_agent(&env).unwrap().is_none());
+    let _requests = place.agent(&[]);
+    let session = Session::of_agent(&env).unwrap().unwrap();
+    assert!(matches!(session.door(), Door::Socket(_)));
+}
+
+#[test]
+fn a_new_sign_in_makes_another_session() {
+    let place = Place::new();
+    let (socket, workbench) = (
+        place.env(&[]),
+        place.env(&[("RS_SERVER_ADDRESS", "http://server.example")]),
+    );
+    let address = place.env(&[
+        ("RS_SERVER_ADDRESS", "http://127.0.0.1:1"),
+        ("ENTRAR_ORIGIN", "agent"),
+    ]);
+    let envs = [&socket, &address, &workbench];
+    let identities = || envs.map(Identity::current);
+    let are_current = |of: &[Identity; 3]| [0, 1, 2].map(|at| of[at].is_current(envs[at]));
+
+    let before = identities();
+    place.directory();
+    assert_eq!(are_current(&before), [true; 3]);
+    assert_eq!(account(&socket), None);
+    for who in [Some("ada"), Some("ada"), None] {
+        let before = identities();
+        assert_eq!(are_current(&before), [true; 3]);
+        place.directory().mark_new_sign_in(who).unwrap();
+        assert_eq!(are_current(&before), [false, false, true], "{who:?}");
+        assert_eq!(account(&socket).as_deref(), who);
+    }
+}
+
+#[test]
+fn what_an_agents_processes_share_changes_with_the_sign_in() {
+    let place = Place::new();
+    let env = place.env(&[]);
+    let socket = place.directory().socket_path();
+    let _listener = UnixListener::bind(Path::new(&socket)).unwrap();
+    let session = Session::find(&env).unwrap();
+    let shared = || {
+        let secret = session.shared_secret(&env).unwrap();
+        secret.map(|secret| secret.expose_secret().to_owned())
+    };
+    assert_eq!(shared(), None);
+    place.directory().mark_new_sign_in(Some("ada")).unwrap();
+    let first = shared().unwrap();
+    assert_eq!(shared().as_ref(), Some(&first));
+    place.directory().mark_new_sign_in(Some("ada")).unwrap();
+    assert_ne!(shared(), Some(first));
+}

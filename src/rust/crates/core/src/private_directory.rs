@@ -1,0 +1,350 @@
+//! A directory that one person alone enters, for what no other user of the machine may read or put there.
+//!
+//! Its last component is opened without following a link, and what is opened is what is looked at. On Unix it must be
+//! this user's, closed to all others and on a disk or in memory of this machine; on Windows a person's own directories
+//! are private by what they inherit, and only that it is a directory is looked at.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::file::reason;
+
+/// A directory that was looked at and is this user's alone. Who else could put another one in its place? Nobody: to rename
+/// it takes the right to write to the directory that it lies in, which is looked at too.
+#[derive(Debug)]
+pub struct PrivateDirectory {
+    path: PathBuf,
+}
+
+/// Why a directory is not used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {fault}", path.display())]
+pub struct Refusal {
+    path: PathBuf,
+    fault: Fault,
+}
+
+/// What is wrong with a directory, as the end of a sentence.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("belongs to another user, of uid {0}")]
+    Foreign(u32),
+    #[error("can be entered by others (its mode is {0:04o})")]
+    Open(u32),
+    #[error("is a link")]
+    Link,
+    #[error("is no directory")]
+    NoDirectory,
+    #[error("is on a network file system, which other machines see too")]
+    Network,
+    #[error("lies in a directory where others can put another in its place")]
+    Replaceable,
+    #[error("cannot be {0} ({reason})", reason = reason(.1))]
+    System(&'static str, io::Error),
+}
+
+impl Refusal {
+    /// What to do about it, in a whole sentence; `variable` is the one that names another directory.
+    #[must_use]
+    pub fn remedy(&self, variable: &str) -> String {
+        let path = self.path.display();
+        let other = "to a directory of this machine that is yours alone (mode 0700).";
+        match &self.fault {
+            Fault::Open(_) => format!("Close it to others: chmod 700 {path}."),
+            Fault::Foreign(_) | Fault::Link | Fault::NoDirectory => {
+                format!("Have {path} removed, or set {variable} {other}")
+            }
+            Fault::Network | Fault::Replaceable | Fault::System(..) => {
+                format!("Set {variable} {other}")
+            }
+        }
+    }
+
+    /// Whether another user's is in its place.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.fault, Fault::Foreign(_))
+    }
+}
+
+impl PrivateDirectory {
+    /// The directory at this path; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// Why what is there is not used.
+    pub fn open(path: &Path) -> Result<Option<Self>, Refusal> {
+        // A slash at its end would follow a link.
+        let path: PathBuf = path.components().collect();
+        match look_at(&path) {
+            Ok(()) => Ok(Some(Self { path })),
+            Err(Fault::System(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(Refusal { path, fault }),
+        }
+    }
+
+    /// The same, made if there is nothing. The directory that it lies in must be there.
+    ///
+    /// # Errors
+    /// Why what is there is not used, or why it cannot be made.
+    pub fn create(path: &Path) -> Result<Self, Refusal> {
+        let path: PathBuf = path.components().collect();
+        let made = match make(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Fault::System("made", error))
+            }
+            _ => look_at(&path),
+        };
+        match made {
+            Ok(()) => Ok(Self { path }),
+            Err(fault) => Err(Refusal { path, fault }),
+        }
+    }
+
+    /// Its path, without a slash at its end.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+#[cfg(unix)]
+fn look_at(path: &Path) -> Result<(), Fault> {
+    use rustix::fs::{Mode, OFlags};
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let system = |error: rustix::io::Errno| Fault::System("opened", error.into());
+    let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(directory) => File::from(directory),
+        Err(error) => return Err(unopened(path).unwrap_or_else(|| system(error))),
+    };
+    let found = directory
+        .metadata()
+        .map_err(|error| Fault::System("looked at", error))?;
+    judged(&found)?;
+    if is_on_network(&directory) {
+        return Err(Fault::Network);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Whoever may not even look at the directory above cannot tell; it is as a rule an administrator's.
+    let Ok(parent) = rustix::fs::openat(&directory, "..", flags, Mode::empty()) else {
+        return Ok(());
+    };
+    let parent = File::from(parent)
+        .metadata()
+        .map_err(|error| Fault::System("looked at", error))?;
+    const STICKY: u32 = 0o1000;
+    let is_ours = [0, own_uid()].contains(&parent.uid());
+    let is_open = parent.mode() & 0o022 != 0 && parent.mode() & STICKY == 0;
+    if is_ours && !is_open {
+        Ok(())
+    } else {
+        Err(Fault::Replaceable)
+    }
+}
+
+/// What is there instead of a directory that can be opened.
+#[cfg(unix)]
+fn unopened(path: &Path) -> Option<Fault> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    if found.is_symlink() {
+        Some(Fault::Link)
+    } else if found.is_dir() {
+        judged(&found).err()
+    } else {
+        Some(Fault::NoDirectory)
+    }
+}
+
+#[cfg(unix)]
+fn judged(found: &std::fs::Metadata) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt;
+    if found.uid() != own_uid() {
+        return Err(Fault::Foreign(found.uid()));
+    }
+    let mode = found.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(Fault::Open(mode))
+    }
+}
+
+/// The user that this process acts as.
+#[cfg(unix)]
+#[must_use]
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Network file systems by the number that Linux knows them by (statfs(2) and `linux/magic.h`).
+#[cfg(target_os = "linux")]
+const NETWORK: [u32; 13] = [
+    0x6969,      // NFS
+    0x517B,      // SMB
+    0xFF53_4D42, // CIFS
+    0xFE53_4D42, // SMB2
+    0x5346_414F, // AFS
+    0x6B41_4653, // AFS of the kernel
+    0x7375_7245, // Coda
+    0x0BD0_0BD0, // Lustre
+    0x4750_4653, // GPFS
+    0x1983_0326, // BeeGFS
+    0x00C3_6400, // Ceph
+    0x0116_1970, // GFS2
+    0x7461_636F, // OCFS2
+];
+
+#[cfg(target_os = "linux")]
+fn is_on_network(directory: &std::fs::File) -> bool {
+    // The kernel's number has 32 bits; the type that it comes in may be wider, or signed.
+    let number = rustix::fs::fstatfs(directory).map(|found| found.f_type as u32);
+    number.is_ok_and(|number| NETWORK.contains(&number))
+}
+
+/// Elsewhere nobody has tried how to tell.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_on_network(_: &std::fs::File) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn look_at(path: &Path) -> Result<(), Fault> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => Err(Fault::Link),
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Fault::NoDirectory),
+        Err(error) => Err(Fault::System("opened", error)),
+    }
+}
+
+// What is tested here is Unix's own.
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    const NOBODY: u32 = 65_534;
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn refused(path: &Path) -> String {
+        let opened = PrivateDirectory::open(path).unwrap_err();
+        let made = PrivateDirectory::create(path).unwrap_err();
+        assert_eq!(opened.to_string(), made.to_string());
+        let remedy = opened.remedy("VARIABLE");
+        assert!(remedy.ends_with('.'), "{remedy}");
+        let shown = path.display().to_string();
+        opened
+            .to_string()
+            .replace(shown.trim_end_matches('/'), "DIRECTORY")
+    }
+
+    #[test]
+    fn it_is_made_for_its_owner_alone_and_found_again() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("private");
+        assert!(PrivateDirectory::open(&path).unwrap().is_none());
+        for _ in 0..2 {
+            let made = PrivateDirectory::create(&path.join("")).unwrap();
+            assert_eq!(made.path(), path);
+        }
+        let found = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(found & 0o7777, 0o700);
+        assert!(PrivateDirectory::open(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn one_that_others_may_enter_is_refused_with_what_to_do() {
+        let base = tempfile::tempdir().unwrap();
+        for bits in [0o755, 0o770, 0o701, 0o710, 0o1777] {
+            let path = base.path().join(format!("{bits:o}"));
+            fs::create_dir(&path).unwrap();
+            mode(&path, bits);
+            let expected = format!("DIRECTORY can be entered by others (its mode is {bits:04o})");
+            assert_eq!(refused(&path), expected);
+            let remedy = PrivateDirectory::open(&path)
+                .unwrap_err()
+                .remedy("VARIABLE");
+            assert!(remedy.contains("chmod 700"), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed_with_a_slash_at_its_end_neither() {
+        let base = tempfile::tempdir().unwrap();
+        let target = base.path().join("target");
+        PrivateDirectory::create(&target).unwrap();
+        let link = base.path().join("link");
+        symlink(&target, &link).unwrap();
+        assert_eq!(refused(&link), "DIRECTORY is a link");
+        assert_eq!(refused(&link.join("")), "DIRECTORY is a link");
+        let dangling = base.path().join("dangling");
+        symlink(base.path().join("nowhere"), &dangling).unwrap();
+        assert_eq!(refused(&dangling), "DIRECTORY is a link");
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert_eq!(refused(&path), "DIRECTORY is no directory");
+    }
+
+    #[test]
+    fn another_users_is_refused() {
+        if own_uid() != 0 {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("private");
+        PrivateDirectory::create(&path).unwrap();
+        chown(&path, Some(NOBODY), None).unwrap();
+        assert_eq!(
+            refused(&path),
+            "DIRECTORY belongs to another user, of uid 65534"
+        );
+        assert!(PrivateDirectory::open(&path).unwrap_err().is_foreign());
+    }
+
+    #[test]
+    fn where_another_could_be_put_in_its_place_it_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("private");
+        PrivateDirectory::create(&path).unwrap();
+        let words = "DIRECTORY lies in a directory where others can put another in its place";
+        mode(base.path(), 0o777);
+        assert_eq!(refused(&path), words);
+        mode(base.path(), 0o1777);
+        assert!(PrivateDirectory::open(&path).unwrap().is_some());
+        if own_uid() == 0 {
+            chown(base.path(), Some(NOBODY), None).unwrap();
+            assert_eq!(refused(&path), words);
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_made_is_told_with_the_systems_reason() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("missing").join("private");
+        assert!(PrivateDirectory::open(&path).unwrap().is_none());
+        let refusal = PrivateDirectory::create(&path).unwrap_err().to_string();
+        assert!(
+            refusal.ends_with("private cannot be made (No such file or directory)"),
+            "{refusal}"
+        );
+    }
+}

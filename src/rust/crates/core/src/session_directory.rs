@@ -1,0 +1,471 @@
+//! Where a person's agent and their other processes meet: a private directory with the agent's socket in it, and a mark
+//! that changes with each sign-in.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::env::Env;
+use crate::error::{Error, Kind};
+use crate::file::read_beginning;
+use crate::private_directory::{PrivateDirectory, Refusal};
+
+/// The variable that names the directory.
+pub const VARIABLE: &str = "ENTRAR_RUNTIME_DIR";
+/// The directory's name where no variable gives it another.
+const NAME: &str = "entrar";
+/// The agent's socket in it.
+const SOCKET: &str = "agent.sock";
+/// The mark in it.
+const MARK: &str = "sign-in";
+/// The most that is read of the mark, in bytes.
+const LARGEST_MARK: u64 = 4 << 10;
+
+/// The directory, which is this user's alone.
+#[derive(Debug)]
+pub struct SessionDirectory(PrivateDirectory);
+
+/// A sign-in, as all processes of a person tell it from those before.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// Random; only who may enter the directory knows it.
+    pub id: SecretString,
+    /// The account that signed in, in some form that tells it from others; `None` after a sign-out.
+    pub account: Option<String>,
+}
+
+/// Which file a mark is: another one after each sign-in and each sign-out. To compare it opens nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark(Vec<Option<FileId>>);
+
+/// A file's device, its number there, and when it last changed, with the fraction of a second.
+type FileId = (u64, u64, i64, i64);
+
+impl SessionDirectory {
+    /// The directory of this person, if there is one: where it could be in several places, the one with a socket in it.
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if what is there is refused, with the path and what to do.
+    pub fn open(env: &Env) -> Result<Option<Self>, Error> {
+        Self::among(&candidates(env))
+    }
+
+    fn among(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
+        let mut first = None;
+        for path in paths {
+            let Some(directory) = PrivateDirectory::open(path).map_err(refused)? else {
+                continue;
+            };
+            let directory = Self(directory);
+            if directory.socket()?.is_some() {
+                return Ok(Some(directory));
+            }
+            first = first.or(Some(directory));
+        }
+        Ok(first)
+    }
+
+    /// The directory of this person, made if there is none.
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if what is there is refused, or none can be made.
+    pub fn create(env: &Env) -> Result<Self, Error> {
+        let path = candidates(env).into_iter().next().ok_or_else(|| {
+            let message = format!("there is no place for an agent: {VARIABLE} names none");
+            Error::new(Kind::NoSession, message)
+        })?;
+        PrivateDirectory::create(&path).map(Self).map_err(refused)
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Where the agent's socket is, or would be.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.path().join(SOCKET)
+    }
+
+    /// The agent's socket, if there is one. Whether anybody listens at it is another question: [`has_listener`].
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if what is there is no socket, or another user's.
+    pub fn socket(&self) -> Result<Option<PathBuf>, Error> {
+        let path = self.socket_path();
+        let found = match std::fs::symlink_metadata(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(not_used(&path, &crate::file::reason(&error))),
+        };
+        match fault(&found) {
+            None => Ok(Some(path)),
+            Some(fault) => Err(not_used(&path, &fault)),
+        }
+    }
+
+    /// Notes that somebody signed in (who, in some form that tells accounts apart), or that nobody is signed in any more.
+    /// Every process of this person drops the tokens that it kept before.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn mark_new_sign_in(&self, account: Option<&str>) -> io::Result<()> {
+        let mut id = [0; 32];
+        getrandom::fill(&mut id).map_err(io::Error::other)?;
+        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("{id}\n{}\n", account.unwrap_or_default());
+        // Renamed into its place, so that it is never half written, and another file each time.
+        let new = self.path().join(format!("{MARK}.{}", std::process::id()));
+        let _ = std::fs::remove_file(&new);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options
+            .open(&new)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| std::fs::rename(&new, self.path().join(MARK)));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// The latest sign-in or sign-out, if one was noted.
+    #[must_use]
+    pub fn sign_in(&self) -> Option<SignIn> {
+        let bytes = read_beginning(&self.path().join(MARK), LARGEST_MARK).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (id, rest) = text.split_once('\n')?;
+        let account = rest.lines().next().filter(|account| !account.is_empty());
+        (!id.is_empty()).then(|| SignIn {
+            id: id.into(),
+            account: account.map(str::to_owned),
+        })
+    }
+}
+
+impl SignIn {
+    /// Whether both are one.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.id.expose_secret() == other.id.expose_secret()
+    }
+}
+
+impl Mark {
+    /// The mark that there is now. Nothing is taken from it but that it changes, so that nobody asks whose it is.
+    #[must_use]
+    pub fn current(env: &Env) -> Self {
+        let marks = places(env).into_iter();
+        Self(marks.map(|path| file_id(&path.join(MARK))).collect())
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> Option<FileId> {
+    let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let seconds = i64::try_from(since.as_secs()).ok()?;
+    Some((0, 0, seconds, since.subsec_nanos().into()))
+}
+
+/// Where the directory may be, first choice first.
+fn candidates(env: &Env) -> Vec<PathBuf> {
+    let mut places = places(env);
+    // After `su` it is another person's.
+    if let Some(runtime) = runtime_directory(env) {
+        if !matches!(PrivateDirectory::open(&runtime), Ok(Some(_))) {
+            places.retain(|path| path.parent() != Some(&runtime));
+        }
+    }
+    places
+}
+
+/// The same as far as the variables tell. One that a variable of ours names is the only one.
+fn places(env: &Env) -> Vec<PathBuf> {
+    match env.var(VARIABLE) {
+        Some(named) => vec![named.into()],
+        None => of_system(env),
+    }
+}
+
+fn runtime_directory(env: &Env) -> Option<PathBuf> {
+    let has_own = env.var(VARIABLE).is_some();
+    env.var("XDG_RUNTIME_DIR")
+        .filter(|_| !has_own)
+        .map(PathBuf::from)
+}
+
+#[cfg(unix)]
+fn of_system(env: &Env) -> Vec<PathBuf> {
+    let runtime = runtime_directory(env).map(|path| path.join(NAME));
+    runtime.into_iter().chain([in_temporary(env)]).collect()
+}
+
+/// A temporary directory of one's own, as macOS has it; else the machine's, with the user in the name.
+#[cfg(unix)]
+fn in_temporary(env: &Env) -> PathBuf {
+    let own = env.var("TMPDIR").filter(|_| cfg!(target_os = "macos"));
+    match own {
+        Some(own) => Path::new(&own).join(NAME),
+        None => {
+            let uid = crate::private_directory::own_uid();
+            Path::new("/tmp").join(format!("{NAME}-{uid}"))
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn of_system(env: &Env) -> Vec<PathBuf> {
+    let local = env.var("LOCALAPPDATA").map(PathBuf::from);
+    local.into_iter().map(|path| path.join(NAME)).collect()
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let message = format!("the directory of your agent is not used: {refusal}");
+    let remedy = refusal.remedy(VARIABLE);
+    Error::new(Kind::NoSession, message).remedied(Some(&remedy))
+}
+
+fn not_used(path: &Path, fault: &str) -> Error {
+    let path = path.display();
+    let message = format!("the socket of your agent is not used: {path} {fault}");
+    let remedy = format!("Remove {path}.");
+    Error::new(Kind::NoSession, message).remedied(Some(&remedy))
+}
+
+/// What keeps a file from being our agent's socket, as the end of a sentence.
+#[cfg(unix)]
+fn fault(found: &std::fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    if !found.file_type().is_socket() {
+        return Some("is no socket".to_owned());
+    }
+    let is_own = found.uid() == crate::private_directory::own_uid();
+    (!is_own).then(|| format!("belongs to another user, of uid {}", found.uid()))
+}
+
+#[cfg(not(unix))]
+fn fault(_: &std::fs::Metadata) -> Option<String> {
+    Some("is of no use on this system".to_owned())
+}
+
+/// Whether somebody listens at a socket. It is told at once, however busy they are.
+#[cfg(unix)]
+#[must_use]
+pub fn has_listener(socket: &Path) -> bool {
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket as new_socket};
+    let Ok(address) = SocketAddrUnix::new(socket) else {
+        return false;
+    };
+    let Ok(handle) = new_socket(AddressFamily::UNIX, SocketType::STREAM, None) else {
+        return false;
+    };
+    if rustix::io::ioctl_fionbio(&handle, true).is_err() {
+        return false;
+    }
+    // A queue that is full is a listener's.
+    matches!(connect(&handle, &address), Ok(()) | Err(Errno::AGAIN))
+}
+
+/// Whether somebody listens at a socket.
+#[cfg(not(unix))]
+#[must_use]
+pub fn has_listener(_: &Path) -> bool {
+    false
+}
+
+// What is tested here is Unix's own.
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn env(directory: &Path) -> Env {
+        Env::fixed(&[(VARIABLE, directory.to_str().unwrap())], 0.0)
+    }
+
+    fn opened(env: &Env) -> Result<Option<PathBuf>, String> {
+        let found = SessionDirectory::open(env);
+        found
+            .map(|found| found.map(|found| found.path().to_owned()))
+            .map_err(|error| {
+                assert_eq!(error.kind(), Kind::NoSession);
+                assert!(error.details().remedy.is_some());
+                error.message().to_owned()
+            })
+    }
+
+    #[test]
+    fn the_variable_of_ours_names_the_only_place() {
+        let base = tempfile::tempdir().unwrap();
+        let own = base.path().join("own");
+        let runtime = base.path().join("runtime");
+        for path in [&own, &runtime] {
+            PrivateDirectory::create(path).unwrap();
+        }
+        let variables = [
+            (VARIABLE, own.to_str().unwrap()),
+            ("XDG_RUNTIME_DIR", runtime.to_str().unwrap()),
+        ];
+        assert_eq!(candidates(&Env::fixed(&variables, 0.0)), [own.as_path()]);
+        let uid = crate::private_directory::own_uid();
+        let temporary = PathBuf::from(format!("/tmp/entrar-{uid}"));
+        let of_runtime = Env::fixed(&variables[1..], 0.0);
+        if cfg!(target_os = "linux") {
+            assert_eq!(
+                candidates(&of_runtime),
+                [runtime.join("entrar"), temporary.clone()]
+            );
+            fs::set_permissions(&runtime, fs::Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(candidates(&of_runtime), [temporary]);
+        }
+    }
+
+    #[test]
+    fn it_is_made_once_and_found() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("entrar");
+        let env = env(&path);
+        assert_eq!(opened(&env), Ok(None));
+        assert_eq!(SessionDirectory::create(&env).unwrap().path(), path);
+        assert_eq!(SessionDirectory::create(&env).unwrap().path(), path);
+        assert_eq!(opened(&env), Ok(Some(path)));
+    }
+
+    #[test]
+    fn of_several_places_the_one_with_a_socket_is_taken() {
+        let base = tempfile::tempdir().unwrap();
+        let places = ["missing", "first", "second"].map(|name| base.path().join(name));
+        let found = || {
+            let found = SessionDirectory::among(&places).unwrap();
+            found.map(|found| found.path().to_owned())
+        };
+        assert_eq!(found(), None);
+        let [_, first, second] = &places;
+        PrivateDirectory::create(second).unwrap();
+        assert_eq!(found().as_ref(), Some(second));
+        PrivateDirectory::create(first).unwrap();
+        assert_eq!(found().as_ref(), Some(first));
+        let _listener = UnixListener::bind(second.join(SOCKET)).unwrap();
+        assert_eq!(found().as_ref(), Some(second));
+    }
+
+    #[test]
+    fn a_directory_that_is_refused_is_an_error_with_its_path_and_a_remedy() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("entrar");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = SessionDirectory::open(&env(&path)).unwrap_err();
+        let shown = path.display();
+        assert_eq!(
+            error.message(),
+            format!(
+                "the directory of your agent is not used: {shown} can be entered by others (its mode is 0755)"
+            )
+        );
+        assert_eq!(
+            error.details().remedy.as_deref(),
+            Some(&*format!("Close it to others: chmod 700 {shown}."))
+        );
+    }
+
+    #[test]
+    fn a_socket_is_ours_or_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let env = env(&base.path().join("entrar"));
+        let directory = SessionDirectory::create(&env).unwrap();
+        let path = directory.socket_path();
+        assert_eq!(directory.socket().unwrap(), None);
+
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(directory.socket().unwrap(), Some(path.clone()));
+        assert!(has_listener(&path));
+        drop(listener);
+        assert_eq!(directory.socket().unwrap(), Some(path.clone()));
+        assert!(!has_listener(&path));
+
+        if crate::private_directory::own_uid() == 0 {
+            chown(&path, Some(65_534), None).unwrap();
+            let error = directory.socket().unwrap_err();
+            assert!(
+                error
+                    .message()
+                    .ends_with("agent.sock belongs to another user, of uid 65534"),
+                "{error}"
+            );
+            assert!(opened(&env).is_err());
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(!has_listener(&path));
+        for make in [
+            (|path: &Path| fs::write(path, "").unwrap()) as fn(&Path),
+            |path: &Path| symlink("/run/elsewhere.sock", path).unwrap(),
+        ] {
+            make(&path);
+            let error = directory.socket().unwrap_err();
+            assert!(
+                error.message().ends_with("agent.sock is no socket"),
+                "{error}"
+            );
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_listener_that_takes_nobody_in_is_there_all_the_same() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("socket");
+        let _listener = UnixListener::bind(&path).unwrap();
+        // More than its queue holds.
+        for _ in 0..10_000 {
+            assert!(has_listener(&path));
+        }
+    }
+
+    #[test]
+    fn each_sign_in_and_each_sign_out_is_another_mark() {
+        let base = tempfile::tempdir().unwrap();
+        let env = env(&base.path().join("entrar"));
+        let none = Mark::current(&env);
+        let directory = SessionDirectory::create(&env).unwrap();
+        assert_eq!(Mark::current(&env), none);
+        assert!(directory.sign_in().is_none());
+
+        let mut marks = vec![none];
+        let mut ids = Vec::new();
+        for account in [Some("ada"), Some("ada"), Some("bob"), None] {
+            directory.mark_new_sign_in(account).unwrap();
+            let mark = Mark::current(&env);
+            assert!(!marks.contains(&mark));
+            assert_eq!(Mark::current(&env), mark);
+            marks.push(mark);
+            let found = directory.sign_in().unwrap();
+            assert_eq!(found.account.as_deref(), account);
+            let id = found.id.expose_secret().to_owned();
+            assert_eq!(id.len(), 64);
+            assert!(!format!("{found:?}").contains(&id));
+            assert!(!ids.contains(&id));
+            ids.push(id);
+        }
+        let mode = fs::metadata(directory.path().join(MARK)).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
