@@ -95,6 +95,12 @@ azure_r() {
     beside_azurite --token-lifetime 6 -- Rscript --vanilla -e "$test" expired
 }
 
+# Microsoft's own clients, unmodified, sign in to the emulated tenant.
+sign_in() {
+  ENTRAR=.lib/entrar/bin/entrar isolated .build/venv/bin/python -B tests/azurite/run.py \
+    .build/venv/bin/python -B tests/sign-in/test_microsoft.py
+}
+
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
@@ -151,8 +157,8 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r azure_devops sql
-    bench documentation site leaks
+    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r sign_in azure_devops
+    sql bench documentation site leaks
   )
 fi
 

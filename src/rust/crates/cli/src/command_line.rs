@@ -11,7 +11,7 @@ use entrar_core::env::Env;
 use entrar_core::resource::Resource;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::demo;
+use crate::{demo, emulator};
 
 /// The variable that says how much is logged.
 const LOG: &str = "ENTRAR_LOG";
@@ -30,6 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(Demo),
+    Emulator(emulator::Arguments),
 }
 
 /// Run a command as if it ran in Posit Workbench, without a tenant or a network
@@ -109,7 +110,16 @@ pub(crate) fn run() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let Command::Demo(demo) = cli.command;
+    match cli.command {
+        Command::Demo(demo) => run_demo(env, demo),
+        Command::Emulator(arguments) => match emulator::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string(), 1),
+        },
+    }
+}
+
+fn run_demo(env: Env, demo: Demo) -> ExitCode {
     let options = demo::Options {
         listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
         token_lifetime: demo.token_lifetime,
@@ -151,7 +161,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A resource may hold an equals sign, the name of a fault does not.
-fn fault(text: &str) -> Result<Fault, String> {
+pub(crate) fn fault(text: &str) -> Result<Fault, String> {
     let (resource, kind) = match text.rsplit_once('=') {
         Some((resource, kind)) => (Some(resource), kind),
         None => (None, text),

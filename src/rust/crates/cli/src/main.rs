@@ -3,6 +3,7 @@
 mod child;
 mod command_line;
 mod demo;
+mod emulator;
 mod variables;
 
 use std::process::ExitCode;

@@ -34,14 +34,7 @@ impl Variables {
         let lines: String = lines
             .map(|(name, value)| format!("{name}={}\n", value.expose_secret()))
             .collect();
-        // Readable by its owner alone, as every file that tempfile makes.
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-        file.write_all(lines.as_bytes())?;
-        file.persist_noclobber(&path).map_err(|error| error.error)?;
-        Ok(Written(path))
+        write_new(path, lines.as_bytes())
     }
 }
 
@@ -53,6 +46,19 @@ impl Drop for Written {
         // Whoever it was for may have removed it.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Writes a new file, whole from the moment it is there and removed with the result. One that was there before stays as
+/// it is, and is an error.
+pub(crate) fn write_new(path: PathBuf, contents: &[u8]) -> io::Result<Written> {
+    // Readable by its owner alone, as every file that tempfile makes.
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    file.write_all(contents)?;
+    file.persist_noclobber(&path).map_err(|error| error.error)?;
+    Ok(Written(path))
 }
 
 /// Writes a new file that only its owner reads.

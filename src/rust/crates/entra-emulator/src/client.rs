@@ -5,11 +5,12 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::app::{App, Credential};
+use crate::assertions::{AssertionClaims, WORKLOAD_AUDIENCE, WORKLOAD_ISSUER};
 use crate::endpoint::Endpoint;
 use crate::keys::{WebToken, decode};
 use crate::refusals::Refusal;
 use crate::tenant::Tenant;
-use crate::tokens::{AssertionClaims, Proof, WORKLOAD_AUDIENCE, WORKLOAD_ISSUER};
+use crate::tokens::Proof;
 
 /// The one type of client assertions (RFC 7523, section 2.2).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -13,11 +13,12 @@ use crate::codes::Redemption;
 use crate::directory::SignIn;
 use crate::endpoint::Endpoint;
 use crate::faults::{FaultKind, Step};
+use crate::id_token::{IdToken, id_token};
 use crate::refusals::Refusal;
 use crate::scope::Scope;
 use crate::tenant::Tenant;
 use crate::token_endpoint::{TokenRequest, given, required};
-use crate::tokens::{self, IdToken, Proof};
+use crate::tokens::{self, Proof};
 use crate::user::User;
 
 /// A request whose client is known.
@@ -183,7 +184,7 @@ impl Asked<'_> {
     ) -> Result<Granted, Refusal> {
         let tenant = self.tenant;
         let permission = scope.permission(&self.client.0.client_id)?;
-        let id_token = if scope.openid {
+        let about_the_user = if scope.openid {
             let about = IdToken {
                 app: self.client.0,
                 user,
@@ -192,7 +193,7 @@ impl Asked<'_> {
                 profile: scope.profile,
                 fault,
             };
-            tokens::id_token(tenant, &about)?
+            id_token(tenant, &about)?
         } else {
             None
         };
@@ -200,7 +201,7 @@ impl Asked<'_> {
         Ok(Granted {
             access_token: tokens::access_token(tenant, self.client, user, scope, permission)?,
             refresh_token,
-            id_token,
+            id_token: about_the_user,
             client_info: wants_client_info.then(|| client_info(tenant, user)),
             scope: Some(scope.granted(permission)),
             expires_in: tenant.options().token_lifetime,

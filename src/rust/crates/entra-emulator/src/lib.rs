@@ -1,9 +1,10 @@
-//! An Entra ID tenant on loopback, for tests and for `entrar demo`.
+//! An Entra ID tenant on loopback that one can sign in to, for tests, `entrar demo` and `entrar emulator`.
 //!
-//! A small authorization server rather than a table of canned replies: it keeps persons and their refresh tokens,
-//! exchanges those for access tokens it signs with a key of its own, and refuses with Entra's error bodies. Beside the
-//! token endpoint it serves OpenID discovery and three resources to spend tokens on: Microsoft Graph's `/v1.0/me`, the
-//! Blob service's list of containers and Key Vault's secrets. Where its [`Options`] say so, it refuses good requests too.
+//! A small authorization server rather than a table of canned replies: it knows users and app registrations, lets a
+//! person sign in on a page or by a device code, exchanges codes and refresh tokens for access tokens that it signs with a
+//! key of its own, and refuses with Entra's error bodies. Beside that it serves OpenID discovery and three resources to spend
+//! tokens on: Microsoft Graph's `/v1.0/me`, the Blob service's list of containers and Key Vault's secrets. Where its
+//! [`Options`] say so, it refuses good requests too, at each step, or answers with what a client must not accept.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -19,13 +20,40 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # The sign-in page, for scripts
+//!
+//! With [`Options::auto_consent`] there is none: `GET …/oauth2/v2.0/authorize` answers at once. Without it the page is a form
+//! that goes by `POST` to the same path, with the fields `request` (hidden, as the page has it), `answer` (`sign_in`, `deny`
+//! or `fail`), `user` (a sign-in name or an object id) and, to fail with, `error` (an AADSTS code). The page at `/device`
+//! takes `user_code` first, then `user_code` with `answer` and the rest.
+//!
+//! # What it is not
+//!
 //! Tokens are as good as the key, which is made at each start: nobody but the emulator's own resources (and a server
-//! that does not check signatures, such as Azurite) accepts them.
+//! that does not check signatures, such as Azurite) accepts them. There are no passwords: whoever reaches the page signs in
+//! as whom they like.
+//!
+//! * Every app has every permission, and every sign-in asks for consent and remembers none. A scope names one resource by
+//!   `RESOURCE/.default`; single permissions (`User.Read`) are refused.
+//! * No browser is remembered: each sign-in shows the page, and `prompt=none` answers `login_required`. There is no
+//!   sign-out. Multi-factor authentication and Conditional Access are faults and nothing else.
+//! * Access tokens are of version 1.0, their `sub` is the object id, and groups and roles are not in them.
+//! * A client sends its proof in the form, not in an `Authorization` header. Client assertions may be sent again, since
+//!   MSAL does so; it is not known whether Entra minds.
+//!
+//! MSAL for Python and azure-identity sign in to it over https, by browser, device code, secret and certificate (CI's step
+//! `sign_in`). They have to be told not to look for the authority at Microsoft (`instance_discovery=False`,
+//! `disable_instance_discovery=True`). What they cannot do here: sign in by a user name and a password, on behalf of somebody
+//! (AADSTS70003), by Windows or by an operating system's broker; get proof-of-possession tokens, or answer claims challenges
+//! with more than another sign-in (`claims` is read and changes nothing); share refresh tokens in a family of apps; speak to
+//! AD FS, B2C or External ID; or be a managed identity.
 
 mod answers;
 mod app;
+mod assertions;
 mod authorize;
 mod certificate;
+mod choices;
 mod client;
 mod clock;
 mod codes;
@@ -39,6 +67,7 @@ mod escape;
 mod faults;
 mod grants;
 mod https;
+mod id_token;
 mod keys;
 mod pages;
 mod random;

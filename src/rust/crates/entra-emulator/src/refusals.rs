@@ -1,76 +1,7 @@
 //! Why the tenant refuses: one variant for each reason, with its AADSTS code, OAuth's `error`, and what the message names.
 
+use crate::choices;
 use crate::faults::FaultKind;
-
-/// Errors of Entra's that a page offers to end a sign-in with: the code, OAuth's `error`, and the message.
-pub(crate) const CHOICES: [(u32, &str, &str); 14] = [
-    (
-        50020,
-        "access_denied",
-        "The user account is of another tenant and has to be added to this one as a guest first.",
-    ),
-    (50057, "access_denied", "The user account is disabled."),
-    (
-        50076,
-        "interaction_required",
-        "You must use multi-factor authentication to access the resource.",
-    ),
-    (
-        50105,
-        "access_denied",
-        "The signed in user is not assigned to a role for the application.",
-    ),
-    (
-        50126,
-        "invalid_grant",
-        "The user name or the password is wrong.",
-    ),
-    (
-        53000,
-        "access_denied",
-        "The device is not in the required state. Conditional Access wants a compliant device.",
-    ),
-    (
-        53003,
-        "access_denied",
-        "Access has been blocked by Conditional Access policies, which allow no token to be issued.",
-    ),
-    (
-        65001,
-        "consent_required",
-        "Neither the user nor an administrator has consented to use the application.",
-    ),
-    (
-        65002,
-        "invalid_client",
-        "The application is not pre-authorised for the resource, and nobody can consent to it.",
-    ),
-    (
-        90033,
-        "temporarily_unavailable",
-        "A transient error has occurred. Please try again.",
-    ),
-    (
-        90072,
-        "access_denied",
-        "The user account is of another tenant and cannot be used here.",
-    ),
-    (
-        90094,
-        "access_denied",
-        "An administrator has to consent to the permissions that the application asks for.",
-    ),
-    (
-        530036,
-        "access_denied",
-        "The sign-in was begun by a device code, which is blocked now.",
-    ),
-    (
-        700016,
-        "unauthorized_client",
-        "The application was not found in the directory.",
-    ),
-];
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -196,11 +127,10 @@ impl Refusal {
             Self::Declined => (65004, "access_denied"),
             Self::UserOfAnotherTenant(_) => (50020, "access_denied"),
             Self::UnknownUser(_) => (50034, "access_denied"),
-            Self::Chosen(code) => {
-                let mut known = CHOICES.iter();
-                let known = known.find(|(known, ..)| known == code);
-                (*code, known.map_or("server_error", |(_, error, _)| error))
-            }
+            Self::Chosen(code) => (
+                *code,
+                choices::find(*code).map_or("server_error", |(error, _)| error),
+            ),
 
             Self::MalformedCode | Self::ScopeNotGranted | Self::OtherClientsGrant => {
                 (70000, "invalid_grant")
@@ -293,14 +223,10 @@ impl Refusal {
             Self::UnknownUser(name) => {
                 return format!("The user account '{name}' does not exist in the tenant.");
             }
-            Self::Chosen(code) => {
-                let mut known = CHOICES.iter();
-                let known = known.find(|(known, ..)| known == code);
-                known.map_or(
-                    "The emulator was told to answer with this code.",
-                    |(.., message)| message,
-                )
-            }
+            Self::Chosen(code) => choices::find(*code).map_or(
+                "The emulator was told to answer with this code.",
+                |(_, message)| message,
+            ),
             Self::MalformedRequest | Self::MalformedRefreshToken => {
                 "Invalid request. Request is malformed or invalid."
             }

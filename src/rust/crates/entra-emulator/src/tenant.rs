@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use secrecy::SecretString;
 
 use crate::app::App;
+use crate::assertions;
 use crate::clock::Clock;
 use crate::codes::Codes;
 use crate::devices::Devices;
@@ -155,7 +156,7 @@ impl Tenant {
     ///
     /// When the operating system gives no random bytes, or the key fails.
     pub fn workload_token(&self, subject: &str, lifetime: u32) -> Result<SecretString, Error> {
-        tokens::workload_token(self, subject, lifetime)
+        assertions::workload_token(self, subject, lifetime)
     }
 
     pub(crate) fn now(&self) -> i64 {

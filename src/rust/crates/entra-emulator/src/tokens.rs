@@ -1,24 +1,14 @@
-//! Access tokens and id tokens: their claims, how they are made, and how a resource checks them.
+//! Access tokens: their claims, how they are made, and how a resource checks them.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::errors::Error;
-use crate::faults::FaultKind;
 use crate::random;
 use crate::scope::{Scope, without_slash};
 use crate::tenant::Tenant;
 use crate::user::User;
-
-/// Who issues the tokens that prove workloads.
-pub(crate) const WORKLOAD_ISSUER: &str = "https://workloads.example";
-/// What such a token is for.
-pub(crate) const WORKLOAD_AUDIENCE: &str = "api://AzureADTokenExchange";
-/// An app and a tenant that do not exist.
-const OTHER_ID: &str = "deadbeef-0000-4000-8000-000000000000";
-/// By how much an id token that is to have expired is older than a good one, in seconds.
-const DAY: i64 = 24 * 60 * 60;
 
 /// How a client proved who it is; as a number, the claim `appidacr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,129 +125,6 @@ fn claims(
 /// Who signs a tenant's access tokens.
 pub(crate) fn issuer(tenant_id: &str) -> String {
     format!("https://sts.windows.net/{tenant_id}/")
-}
-
-/// An id token's claims, in Entra's version 2.0. Times are Unix seconds.
-#[derive(Serialize)]
-struct IdClaims<'a> {
-    aud: &'a str,
-    iss: String,
-    iat: i64,
-    nbf: i64,
-    exp: i64,
-    oid: &'a str,
-    sub: &'a str,
-    tid: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nonce: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_username: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acct: Option<u8>,
-    uti: String,
-    ver: &'a str,
-}
-
-/// What an id token is about.
-pub(crate) struct IdToken<'a> {
-    pub(crate) app: &'a App,
-    pub(crate) user: &'a User,
-    /// The tenant's address, without its id.
-    pub(crate) base: &'a str,
-    pub(crate) nonce: Option<&'a str>,
-    /// Whether it tells names.
-    pub(crate) profile: bool,
-    /// What is wrong with it.
-    pub(crate) fault: Option<FaultKind>,
-}
-
-/// An id token for the app itself; `None` if its fault is that there is none.
-pub(crate) fn id_token(
-    tenant: &Tenant,
-    about: &IdToken<'_>,
-) -> Result<Option<SecretString>, Error> {
-    let is = |fault| about.fault == Some(fault);
-    if is(FaultKind::NoIdToken) {
-        return Ok(None);
-    }
-    // Somebody whom nobody else is: a user of this app that is not in the directory.
-    let other = User::new("Mallory Example", "mallory@example.com");
-    let user = if is(FaultKind::OtherUser) {
-        &other
-    } else {
-        about.user
-    };
-    let tenant_id = tenant.tenant_of(about.user);
-    let issuer_id = if is(FaultKind::WrongIssuer) {
-        OTHER_ID
-    } else {
-        tenant_id
-    };
-    let age = if is(FaultKind::ExpiredIdToken) {
-        DAY
-    } else {
-        0
-    };
-    let now = tenant.now().saturating_sub(age);
-    let claims = about.app.optional_claims;
-    let token = tenant.key().sign(&IdClaims {
-        aud: if is(FaultKind::WrongAudience) {
-            OTHER_ID
-        } else {
-            &about.app.client_id
-        },
-        iss: format!("{}/{issuer_id}/v2.0", about.base),
-        iat: now,
-        nbf: now,
-        exp: now.saturating_add(tenant.options().token_lifetime.into()),
-        oid: &user.object_id,
-        sub: &user.object_id,
-        tid: tenant_id,
-        name: about.profile.then(|| user.display_name()),
-        nonce: if is(FaultKind::WrongNonce) {
-            Some("another nonce")
-        } else {
-            about.nonce
-        },
-        preferred_username: about.profile.then_some(&*user.user_principal_name),
-        upn: claims.then(|| user.upn()),
-        acct: claims.then(|| user.acct()),
-        uti: random::text::<16>()?,
-        ver: "2.0",
-    })?;
-    Ok(Some(token))
-}
-
-/// What a workload's token says, and any client assertion. Times are Unix seconds.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct AssertionClaims {
-    pub(crate) aud: String,
-    pub(crate) iss: String,
-    pub(crate) sub: String,
-    pub(crate) exp: i64,
-    pub(crate) nbf: Option<i64>,
-    pub(crate) jti: Option<String>,
-}
-
-/// A token that proves a workload to this tenant.
-pub(crate) fn workload_token(
-    tenant: &Tenant,
-    subject: &str,
-    lifetime: u32,
-) -> Result<SecretString, Error> {
-    let now = tenant.now();
-    tenant.key().sign(&AssertionClaims {
-        aud: WORKLOAD_AUDIENCE.to_owned(),
-        iss: WORKLOAD_ISSUER.to_owned(),
-        sub: subject.to_owned(),
-        exp: now.saturating_add(lifetime.into()),
-        nbf: Some(now),
-        jti: Some(random::guid()?),
-    })
 }
 
 /// Why a resource does not accept a request's token.

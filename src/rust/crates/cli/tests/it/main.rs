@@ -10,3 +10,5 @@
 
 #[cfg(unix)]
 mod demo;
+#[cfg(unix)]
+mod emulator;

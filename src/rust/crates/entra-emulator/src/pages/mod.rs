@@ -6,10 +6,10 @@ use axum::response::{Html, IntoResponse, Response};
 use url::Url;
 
 use crate::authorize::Request;
+use crate::choices::CHOICES;
 use crate::devices::DeviceRequest;
 use crate::errors::Description;
 use crate::escape::escape;
-use crate::refusals::CHOICES;
 use crate::scope::Scope;
 use crate::tenant::Tenant;
 use crate::user::{Membership, User};

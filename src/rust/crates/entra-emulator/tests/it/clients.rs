@@ -87,7 +87,7 @@ fn claims(emulated: &Emulated) -> Value {
     let client_id = emulated.tenant.client_id();
     json!({
         "aud": format!("http://{HOST}/{}/oauth2/v2.0/token", emulated.tenant.id()),
-        "iss": client_id, "sub": client_id, "jti": "1", "nbf": NOW, "exp": NOW + 600,
+        "iss": client_id, "sub": client_id, "jti": "1", "nbf": NOW, "exp": 1_795_407_000.5,
     })
 }
 

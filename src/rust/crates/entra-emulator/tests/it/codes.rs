@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use entra_emulator::{App, Fault, FaultKind, Membership, Options, Step, User};
 use serde_json::{Value, json};
 
-use crate::sign_in::{Browser, REDIRECT, SCOPE, VERIFIER, location};
+use crate::browser::{Browser, REDIRECT, SCOPE, VERIFIER, location};
 use crate::{Emulated, HOST, NOW, Reply};
 
 const OTHER_APP: &str = "22222222-2222-4222-8222-222222222222";

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use entra_emulator::{App, Fault, FaultKind, Options, Step, User};
 use serde_json::{Value, json};
 
-use crate::sign_in::{SCOPE, hidden};
+use crate::browser::{SCOPE, hidden};
 use crate::{Emulated, HOST, Reply};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";

@@ -8,6 +8,7 @@
     clippy::panic
 )]
 
+mod browser;
 mod clients;
 mod codes;
 mod devices;

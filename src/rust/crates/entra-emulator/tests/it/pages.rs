@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use entra_emulator::{App, Options, User};
 
-use crate::sign_in::{Browser, SCOPE};
+use crate::browser::{Browser, SCOPE};
 use crate::{Emulated, Reply};
 
 const HOSTILE: &str = "\"'><script>alert(1)</script>&amp;\u{1b}\u{0}";
