@@ -67,7 +67,7 @@ mod tests {
         assert!(!is(&one.state, other.state.expose_secret()));
         assert!(!is(&one.state, one.nonce.expose_secret()));
         assert!(!is(&one.state, ""));
-        assert!(is(&one.state, &one.state.expose_secret().to_owned()));
+        assert!(is(&one.state, one.state.expose_secret()));
         assert!(!format!("{one:?}").contains(one.state.expose_secret()));
     }
 }

@@ -13,6 +13,7 @@ mod faults;
 mod listen;
 mod rpc;
 mod secrets;
+mod sign_in;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
