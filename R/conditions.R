@@ -85,7 +85,7 @@ NULL
 
 # The condition for a failure: `failure` holds what Rust knows of it (see `crates/r/src/convert.rs`),
 # or only `kind` and `message` where R has found it by itself.
-new_failure <- function(failure, resource, call) {
+new_failure <- function(failure, resource, call, opening = failure_opening(resource)) {
   unknown <- list(
     server_text = NA_character_,
     remedy = NA_character_,
@@ -104,19 +104,19 @@ new_failure <- function(failure, resource, call) {
   structure(
     class = c(paste0("entrar_error_", failure$kind), "entrar_error", "error", "condition"),
     c(
-      list(message = failure_message(failure, resource), call = call),
+      list(message = failure_message(failure, opening), call = call),
       list(kind = failure$kind, resource = resource),
       failure[fields]
     )
   )
 }
 
-failure_message <- function(failure, resource) {
+failure_message <- function(failure, opening) {
   wait <- if (!is.na(failure$retry_after)) {
     sprintf("The server asks to wait %s.", span(ceiling(failure$retry_after)))
   }
   lines <- c(
-    paste0(failure_opening(resource), end_sentence(failure$message)),
+    paste0(opening, end_sentence(failure$message)),
     if (!is.na(failure$server_text)) paste("The server said:", failure$server_text),
     wait,
     if (is.na(failure$remedy)) usual_remedy(failure$kind) else failure$remedy,

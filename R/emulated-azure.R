@@ -148,11 +148,10 @@ remove_runtime_directory <- function(directory) {
 # Ctrl-C at a terminal reaches all processes there, but when to end is for R to decide.
 demo_command <- function(arguments, ended) {
   windows <- .Platform$OS.type == "windows"
-  program <- system.file("bin", if (windows) "entrar.exe" else "entrar", package = "entrar")
-  if (!nzchar(program)) {
-    stop("The `entrar` command is not installed. Install the entrar package again.", call. = FALSE)
-  }
-  words <- paste(shQuote(c(program, arguments), if (windows) "cmd" else "sh"), collapse = " ")
+  words <- paste(
+    shQuote(c(entrar_program(), arguments), if (windows) "cmd" else "sh"),
+    collapse = " "
+  )
   if (windows) words else sprintf("trap '' INT QUIT; %s; : 2>/dev/null >%s", words, shQuote(ended))
 }
 

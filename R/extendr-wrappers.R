@@ -137,4 +137,39 @@ failure_kinds <- function() .Call(wrap__failure_kinds)
 #' @noRd
 prepare_interrupts <- function() .Call(wrap__prepare_interrupts)
 
+#' Whether an agent of this person runs.
+#' @noRd
+has_agent <- function() .Call(wrap__has_agent)
+
+#' Whether a sign-in can be asked for, and how the person would meet Entra ID.
+#' @param wanted A list of the strings `tenant`, `client_id`, `authority`, `method` and `login_hint`, where given.
+#' @param has_browser Whether R opens a browser of its own making.
+#' @param has_rstudios_function Whether this R has RStudio's own function for tokens.
+#' @return A list of `answer` (`"browser"`, `"paste"` or `"device_code"`) and `failure`, of which one is `NULL`.
+#' @noRd
+sign_in_method <- function(wanted, has_browser, has_rstudios_function) .Call(wrap__sign_in_method, wanted, has_browser, has_rstudios_function)
+
+#' Begins a sign-in.
+#' @inheritParams sign_in_method
+#' @param timeout Seconds for the whole call.
+#' @return A list of `answer`, `failure` and `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+#'   The answer is the attempt, a list as in `core/src/agent.rs`.
+#' @noRd
+begin_sign_in <- function(wanted, has_browser, timeout) .Call(wrap__begin_sign_in, wanted, has_browser, timeout)
+
+#' Asks the agent.
+#' @param name One of the names in `core/src/agent.rs`.
+#' @param parameters A list of strings and numbers.
+#' @param timeout Seconds for the whole call.
+#' @return As `begin_sign_in()`.
+#' @noRd
+agent_request <- function(name, parameters, timeout) .Call(wrap__agent_request, name, parameters, timeout)
+
+#' Has the agent open a session for other people's clients.
+#' @param timeout Seconds for the whole call.
+#' @return As `begin_sign_in()`; the answer is a list of variables and their values, `NULL` for those to unset. One of them
+#'   is the cookie.
+#' @noRd
+session_variables <- function(timeout) .Call(wrap__session_variables, timeout)
+
 # nolint end

@@ -44,3 +44,13 @@ read_lines <- function(path) {
   on.exit(close(connection))
   iconv(readLines(connection, warn = FALSE, skipNul = TRUE), "UTF-8", "UTF-8", sub = "?")
 }
+
+# The path of the `entrar` command.
+entrar_program <- function() {
+  name <- if (.Platform$OS.type == "windows") "entrar.exe" else "entrar"
+  program <- system.file("bin", name, package = "entrar")
+  if (!nzchar(program)) {
+    stop("The `entrar` command is not installed. Install the entrar package again.", call. = FALSE)
+  }
+  program
+}

@@ -21,6 +21,7 @@ use tracing::info;
 use crate::accounts::{AccountId, Accounts};
 use crate::entra::{Entra, Granted, Refusal};
 use crate::refusals::Refusals;
+use crate::sign_in::is_of_another;
 
 /// The exchanges of the accounts that `A` keeps. A clone is the same.
 pub struct Exchanges<A>(Arc<Inner<A>>);
@@ -221,6 +222,10 @@ impl<A: Accounts> Exchange<A> {
             .exchange(&used.refresh_token, resource, deadline)
             .await;
         match outcome {
+            Ok(granted) if is_of_another(granted.id_token.as_ref(), *account) => Err(Refusal::new(
+                "server_error",
+                "the tenant granted a token of another account, which is not handed out",
+            )),
             Ok(mut granted) => {
                 lock(&self.queue.refusals).granted(resource);
                 let newest = granted.refresh_token.take();

@@ -11,6 +11,13 @@ use entrar_core::env::Env;
 use entrar_core::resource::Resource;
 use tracing_subscriber::filter::LevelFilter;
 
+#[cfg(unix)]
+use crate::agent;
+#[cfg(unix)]
+use crate::session_env::{self, Extras};
+use crate::setup::{self, Permission};
+#[cfg(unix)]
+use crate::shell::Shell;
 use crate::{demo, emulator};
 
 /// The variable that says how much is logged.
@@ -31,6 +38,97 @@ struct Cli {
 enum Command {
     Demo(Demo),
     Emulator(emulator::Arguments),
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Agent(Agent),
+    #[cfg(unix)]
+    Env(SessionEnv),
+    #[command(subcommand)]
+    Setup(Setup),
+}
+
+/// Keep you signed in: the agent that `azure_sign_in()` starts in R
+///
+/// An agent holds what you got from Entra ID in memory, and hands out tokens to the programs of your user alone. It ends when
+/// you sign out, when nobody has asked it for long, or when it is told to.
+#[cfg(unix)]
+#[derive(Debug, Subcommand)]
+enum Agent {
+    /// Start one in the background, unless one runs
+    Start {
+        #[command(flatten)]
+        idle: Idle,
+    },
+    /// Say whether one runs, who is signed in, and how it reaches Entra ID; the exit code is 3 if none runs
+    Status,
+    /// End it, and with it the sign-in
+    Stop,
+    /// Run one in the foreground, as a service manager wants it
+    Run {
+        #[command(flatten)]
+        idle: Idle,
+        /// Leave the session of the starter once it can be asked
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+}
+
+#[cfg(unix)]
+#[derive(Debug, Args)]
+struct Idle {
+    /// After how many minutes without a request it ends
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        default_value_t = agent::USUAL_IDLE,
+        value_parser = clap::value_parser!(u32).range(1..=525_600)
+    )]
+    idle: u32,
+}
+
+#[cfg(unix)]
+impl Idle {
+    fn duration(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(u64::from(self.idle) * 60)
+    }
+}
+
+/// Print the commands by which other people's clients find your agent
+///
+/// rstudioapi, posit-sdk and git know their server by variables. These commands set them in a shell:
+///
+///   eval "$(entrar env)"                        sh, bash, zsh
+///   entrar env | source                         fish
+///   entrar env | Out-String | Invoke-Expression PowerShell
+///
+/// The cookie is in a file that only you can read, and is renewed there.
+#[cfg(unix)]
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+struct SessionEnv {
+    /// Make git ask for credentials of Azure DevOps too
+    #[arg(long)]
+    git: bool,
+    /// Put the cookie itself into the environment, which logs and bug reports may show
+    #[arg(long)]
+    inline: bool,
+    /// The shell [default: the one that SHELL names]
+    #[arg(long, value_enum)]
+    shell: Option<Shell>,
+}
+
+/// Print commands for an administrator
+#[derive(Debug, Subcommand)]
+enum Setup {
+    /// Print the commands of Azure CLI that register an app to sign in to; nothing is run
+    Entra {
+        /// The app's name, which people see when they sign in
+        #[arg(long, default_value = "R")]
+        name: String,
+        /// What people may use it for, as themselves; may be given several times [default: graph and storage]
+        #[arg(long = "permission", value_enum)]
+        permissions: Vec<Permission>,
+    },
 }
 
 /// Run a command as if it ran in Posit Workbench, without a tenant or a network
@@ -116,6 +214,66 @@ pub(crate) fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), 1),
         },
+        #[cfg(unix)]
+        Command::Agent(command) => run_agent(env, &command),
+        #[cfg(unix)]
+        Command::Env(arguments) => print_env(&env, &arguments),
+        Command::Setup(Setup::Entra { name, permissions }) => {
+            let chosen = match permissions.as_slice() {
+                [] => &Permission::USUAL,
+                chosen => chosen,
+            };
+            print(&setup::commands(&name, chosen))
+        }
+    }
+}
+
+#[cfg(unix)]
+fn run_agent(env: Env, command: &Agent) -> ExitCode {
+    let done = match command {
+        Agent::Start { idle } => agent::start(&env, idle.idle),
+        Agent::Status => agent::status(&env),
+        Agent::Stop => agent::stop(&env),
+        Agent::Run { idle, detached } => {
+            agent::run(env, idle.duration(), *detached).map(|()| String::new())
+        }
+    };
+    match done {
+        Ok(text) if text.is_empty() => ExitCode::SUCCESS,
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
+}
+
+#[cfg(unix)]
+fn print_env(env: &Env, arguments: &SessionEnv) -> ExitCode {
+    let shell = arguments
+        .shell
+        .unwrap_or_else(|| Shell::at(env.var("SHELL").as_deref()));
+    let extras = Extras {
+        cookie: arguments.inline,
+        git: arguments.git,
+    };
+    let own = match std::env::current_exe() {
+        Ok(own) => own,
+        Err(error) => return fail(&format!("this command's own path is not known: {error}"), 1),
+    };
+    match session_env::commands(env, shell, extras, &own) {
+        Ok(text) => print(&text),
+        Err(error) => fail(&error.to_string(), error.exit_code()),
+    }
+}
+
+/// Writes to standard output, of which somebody may have read enough.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let mut output = std::io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -17,8 +17,8 @@ use entrar_broker::exchange::Exchanges;
 use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::{Broker, app};
 use entrar_core::env::Env;
+use entrar_core::git;
 use entrar_core::variables::{ADDRESS, COOKIE, COOKIE_FILE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
-use git_credential_pwb::configure::{URLS, helper_value};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -35,7 +35,7 @@ const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// Variable that lists the directories with R's packages.
 const R_LIBRARIES: &str = "R_LIBS";
 /// The git credential helper, which is installed beside this command.
-const GIT_HELPER: &str = if cfg!(windows) {
+pub(crate) const GIT_HELPER: &str = if cfg!(windows) {
     "git-credential-pwb.exe"
 } else {
     "git-credential-pwb"
@@ -307,34 +307,13 @@ fn add_resources(variables: &mut Variables, env: &Env, url: &str) {
     }
 }
 
-/// Makes git ask the helper for Azure DevOps, by variables that come after those that are set already. The empty
-/// helper before it makes git forget all others, which it would otherwise give the token to, to store.
+/// Makes git ask the helper for Azure DevOps, by variables that come after those that are set already.
 fn add_git_helper(command: &mut Command, env: &Env, helper: &Path) {
-    const COUNT: &str = "GIT_CONFIG_COUNT";
-    if !helper.is_file() {
-        return;
+    if helper.is_file() {
+        let count = env.var("GIT_CONFIG_COUNT");
+        let variables = git::variables(&git::settings(helper), count.as_deref());
+        command.envs(variables.unwrap_or_default());
     }
-    let first: usize = match env.var(COUNT).map(|count| count.parse()) {
-        None => 0,
-        Some(Ok(count)) => count,
-        // git complains of it itself.
-        Some(Err(_)) => return,
-    };
-    let settings = git_settings(&helper_value(helper));
-    for (number, (key, value)) in (first..).zip(&settings) {
-        command
-            .env(format!("GIT_CONFIG_KEY_{number}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{number}"), value);
-    }
-    command.env(COUNT, (first + settings.len()).to_string());
-}
-
-fn git_settings(helper: &str) -> Vec<(String, String)> {
-    let of = |url| {
-        [("helper", ""), ("helper", helper), ("useHttpPath", "true")]
-            .map(|(name, value)| (format!("credential.{url}.{name}"), value.to_owned()))
-    };
-    URLS.into_iter().flat_map(of).collect()
 }
 
 fn not_run(words: Vec<OsString>, error: io::Error) -> Error {
@@ -358,26 +337,6 @@ fn no_proxy(env: &Env) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn git_forgets_other_helpers_before_it_learns_of_ours() {
-        let settings = git_settings("!'/h'");
-        let settings: Vec<_> = settings
-            .iter()
-            .map(|(key, value)| (&**key, &**value))
-            .collect();
-        assert_eq!(
-            settings,
-            [
-                ("credential.https://dev.azure.com.helper", ""),
-                ("credential.https://dev.azure.com.helper", "!'/h'"),
-                ("credential.https://dev.azure.com.useHttpPath", "true"),
-                ("credential.https://*.visualstudio.com.helper", ""),
-                ("credential.https://*.visualstudio.com.helper", "!'/h'"),
-                ("credential.https://*.visualstudio.com.useHttpPath", "true"),
-            ]
-        );
-    }
 
     #[test]
     fn the_loopback_is_added_to_what_no_proxy_stands_before() {

@@ -16,4 +16,5 @@ pub mod renewal;
 pub mod reply;
 pub mod report;
 pub mod rpc;
+pub mod sign_in;
 pub mod timeout;

@@ -10,6 +10,7 @@ pub mod cookie;
 pub mod env;
 pub mod error;
 pub mod file;
+pub mod git;
 pub mod guid;
 pub mod http;
 pub mod oauth;

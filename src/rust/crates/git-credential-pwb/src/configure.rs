@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use entrar_core::env::Env;
-
-/// The URLs that the helper is configured for, as git matches them.
-pub const URLS: [&str; 2] = ["https://dev.azure.com", "https://*.visualstudio.com"];
+use entrar_core::git::{DEVOPS_URLS, helper_value};
 
 const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `entrar::use_azure_git(remove = TRUE)` in R removes this";
 const END: &str = "# git-credential-pwb: end";
@@ -194,28 +192,13 @@ fn projects_file() -> Result<PathBuf, Error> {
     Ok(path.into())
 }
 
-/// The helper as `credential.helper` names it: git hands an absolute path to the shell as it is, so one with
-/// special characters needs quotes, and with them the mark of a shell command.
-#[must_use]
-pub fn helper_value(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    #[cfg(windows)]
-    let path = path.replace('\\', "/");
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@".contains(c);
-    if path.chars().all(is_plain) {
-        path.into()
-    } else {
-        format!("!'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 /// The helpers that are ours, as `credential.helper` names them: the one to put in, and this command.
 struct Ours([String; 2]);
 
 /// Our part of a file.
 fn block(Ours([helper, _]): &Ours) -> String {
     let mut text = format!("{BEGIN}\n");
-    for url in URLS {
+    for url in DEVOPS_URLS {
         text.push_str(&format!(
             "{}\n\thelper =\n\thelper = {}\n\tuseHttpPath = true\n",
             header(url),
@@ -320,7 +303,7 @@ fn foreign(part: &[u8], ours: &Ours) -> Vec<u8> {
     for line in part.split_inclusive(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         let bare = text.trim();
-        if URLS.iter().any(|url| bare == header(url)) {
+        if DEVOPS_URLS.iter().any(|url| bare == header(url)) {
             header_of_ours = Some(line);
             continue;
         }

@@ -15,6 +15,7 @@ mod convert;
 mod interrupt;
 mod program;
 mod runtime;
+mod sign_in;
 
 use std::process::Command;
 use std::time::Duration;
@@ -362,4 +363,5 @@ extendr_module! {
     fn program_status;
     fn failure_kinds;
     fn prepare_interrupts;
+    use sign_in;
 }

@@ -93,14 +93,13 @@ pub(super) fn identity(
     })
 }
 
-/// Whether a reply's id_token, if it has one, names this account. One that names another must not be used at all.
+/// Whether a reply's id_token names another account than this one. Such a reply must not be used at all.
 #[must_use]
-pub fn belongs_to(id_token: Option<&SecretString>, wanted: AccountId) -> bool {
-    id_token.is_none_or(|id_token| {
-        claims(id_token.expose_secret())
-            .and_then(|claims| account(&claims).ok())
-            .is_some_and(|account| account == wanted)
-    })
+pub fn is_of_another(id_token: Option<&SecretString>, wanted: AccountId) -> bool {
+    id_token
+        .and_then(|id_token| claims(id_token.expose_secret()))
+        .and_then(|claims| account(&claims).ok())
+        .is_some_and(|account| account != wanted)
 }
 
 fn account(claims: &Value) -> Result<AccountId, Error> {
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replys_id_token_belongs_to_its_account_or_to_nobody_here() {
+    fn a_replys_id_token_may_name_another_account() {
         let ada = AccountId {
             tid: TENANT.parse().unwrap(),
             oid: ADA.parse().unwrap(),
@@ -274,9 +273,9 @@ mod tests {
             ..ada
         };
         let token = token(|_| {});
-        assert!(belongs_to(Some(&token), ada));
-        assert!(!belongs_to(Some(&token), bob));
-        assert!(!belongs_to(Some(&"opaque".into()), ada));
-        assert!(belongs_to(None, ada));
+        assert!(!is_of_another(Some(&token), ada));
+        assert!(is_of_another(Some(&token), bob));
+        assert!(!is_of_another(Some(&"opaque".into()), ada));
+        assert!(!is_of_another(None, ada));
     }
 }

@@ -34,7 +34,7 @@ use discovery::Discovery;
 use failure::{misconfigured, too_late};
 
 pub use attempt::{SignedIn, Status};
-pub use id_token::{Identity, belongs_to};
+pub use id_token::{Identity, is_of_another};
 
 /// How long a person may take.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);

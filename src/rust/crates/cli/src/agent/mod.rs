@@ -1,0 +1,53 @@
+//! `entrar agent`: the broker for one person. It is asked through a socket that only its owner opens, keeps the refresh token
+//! in memory alone, and ends at sign-out, when it is idle for long, or when it is told to.
+
+mod commands;
+mod cookie_session;
+mod process;
+mod requests;
+mod serve;
+mod state;
+
+pub(crate) use commands::{ask, start, status, stop};
+pub(crate) use serve::run;
+
+/// After how many minutes without a request an agent ends: 12 hours.
+pub(crate) const USUAL_IDLE: u32 = 12 * 60;
+
+/// Why an agent does not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// As the RPC's clients know it.
+    #[error("{}", shown(.0))]
+    Known(#[from] entrar_core::error::Error),
+    /// Another one runs.
+    #[error("another agent of yours runs already; `entrar agent stop` ends it")]
+    Running,
+    /// None runs.
+    #[error("no agent of yours runs; `entrar agent start` starts one")]
+    NotRunning,
+    /// It could not be started.
+    #[error("the agent cannot be started: {0}")]
+    Start(std::io::Error),
+    /// The system refuses something.
+    #[error("the system refuses {0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+impl Error {
+    /// The exit code: 3 where no agent runs, as service managers have it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotRunning => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// What happened and what to do.
+fn shown(error: &entrar_core::error::Error) -> String {
+    match &error.details().remedy {
+        Some(remedy) => format!("{error}. {remedy}"),
+        None => error.to_string(),
+    }
+}

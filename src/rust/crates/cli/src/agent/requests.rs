@@ -1,0 +1,114 @@
+//! What an agent is asked: by its owner's processes through the socket, and for tokens by whoever has the session's cookie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use entrar_broker::listen::Peer;
+use entrar_broker::rpc::app;
+use entrar_core::agent::{
+    ACCEPT, ACCOUNT, ANSWER, Answer, BEGIN, CANCEL, Failure, OPEN_SESSION, SIGN_OUT, STATUS, STOP,
+    SignIn, WAIT, Wait, Which,
+};
+use entrar_core::error::{Error, Kind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::state::Agent;
+
+/// The longest that a request waits for a person, in seconds: shorter than what its sender waits for the reply.
+const LONGEST_WAIT: f64 = 25.0;
+
+/// All that is asked through the socket.
+pub(super) fn everything(agent: Arc<Agent>) -> Router {
+    Router::new()
+        .route("/agent/{name}", post(answer))
+        .with_state(Arc::clone(&agent))
+        .merge(tokens(agent))
+}
+
+/// Tokens alone.
+pub(super) fn tokens(agent: Arc<Agent>) -> Router {
+    let broker = Arc::clone(&agent.broker);
+    app(broker).layer(from_fn_with_state(agent, noted))
+}
+
+async fn noted(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
+    agent.is_asked();
+    next.run(request).await
+}
+
+async fn answer(
+    State(agent): State<Arc<Agent>>,
+    Path(name): Path<String>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Response {
+    if !agent.broker.admission().is_owner(Some(peer)) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    agent.is_asked();
+    let reply = match agent.asked(&name, &body).await {
+        Ok(Some(result)) => json!({ "result": result }),
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(error) => json!({ "failure": Failure::from(&error) }),
+    };
+    ([(CACHE_CONTROL, "no-store")], Json(reply)).into_response()
+}
+
+impl Agent {
+    /// The result of a request; `None` if there is none of this name.
+    async fn asked(self: &Arc<Self>, name: &str, body: &[u8]) -> Result<Option<Value>, Error> {
+        let result = match name {
+            BEGIN => written(self.begin(read::<SignIn>(body)?).await?),
+            WAIT => {
+                let Wait { id, seconds } = read(body)?;
+                let seconds = if seconds.is_finite() { seconds } else { 0.0 };
+                let longest = Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_WAIT));
+                written(self.wait(&id, longest).await?)
+            }
+            ACCEPT => written(self.accept(&read::<Which>(body)?.id).await?),
+            ANSWER => {
+                let Answer { id, address } = read(body)?;
+                written(self.answer(&id, &address).await?)
+            }
+            CANCEL => {
+                self.cancel(&read::<Which>(body)?.id);
+                Ok(Value::Null)
+            }
+            ACCOUNT => written(self.account()),
+            SIGN_OUT => {
+                let account = self.sign_out().await;
+                self.stop.notify_one();
+                written(account)
+            }
+            OPEN_SESSION => written(self.open_session().await?),
+            STATUS => written(self.status().await),
+            STOP => {
+                self.stop.notify_one();
+                Ok(Value::Null)
+            }
+            _ => return Ok(None),
+        };
+        result.map(Some)
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // What serde says may quote the body, which holds secrets.
+    serde_json::from_slice(body)
+        .map_err(|_| Error::new(Kind::BadReply, "the agent does not understand this request"))
+}
+
+fn written(result: impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(result)
+        .map_err(|_| Error::new(Kind::ServerError, "the agent's reply cannot be written"))
+}

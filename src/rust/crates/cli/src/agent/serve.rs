@@ -1,0 +1,130 @@
+//! An agent's life: it takes its place in the directory, serves, and leaves nothing behind.
+
+use std::fs::{File, OpenOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrar_broker::accounts::InMemory;
+use entrar_broker::admission::Admission;
+use entrar_broker::listen::{Limits, Server};
+use entrar_broker::rpc::Broker;
+use entrar_core::env::Env;
+use entrar_core::private_directory::own_uid;
+use entrar_core::session_directory::SessionDirectory;
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::UnixListener;
+
+use super::Error;
+use super::process::{READY, RUNNING, harden, leave_session, tell_starter};
+use super::requests::everything;
+use super::state::Agent;
+use crate::child::Signals;
+
+/// How long the exchanges under way may take at the end.
+const LAST_EXCHANGES: Duration = Duration::from_secs(20);
+
+/// Runs an agent until it is told to end, or is idle for so long. A detached one outlives its starter.
+pub(crate) fn run(env: Env, idle: Duration, is_detached: bool) -> Result<(), Error> {
+    let system = |what| move |error| Error::System(what, error);
+    if is_detached {
+        leave_session().map_err(system("a session of its own"))?;
+    }
+    harden().map_err(system("to protect the agent's memory"))?;
+    raise_limit_of_files();
+    let directory = SessionDirectory::create(&env)?;
+    let Some(_lock) = take_place(&directory)? else {
+        if is_detached {
+            return tell_starter(RUNNING).map_err(system("a word to the starter"));
+        }
+        return Err(Error::Running);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("a runtime"))?;
+    let served = runtime.block_on(serve(env, directory, idle, is_detached));
+    // Nothing that is still under way is waited for.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(
+    env: Env,
+    directory: SessionDirectory,
+    idle: Duration,
+    is_detached: bool,
+) -> Result<(), Error> {
+    let system = |what| move |error| Error::System(what, error);
+    let mut signals = Signals::catch().map_err(system("to catch signals"))?;
+    let path = directory.socket_path();
+    // We hold the lock, so that it is one which an agent has left that was killed.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::System("the removal of an old socket", error));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).map_err(system("a socket"))?;
+    let random = |error: getrandom::Error| Error::System("random bytes", error.into());
+    let admission = Admission::owned_by(own_uid()).map_err(random)?;
+    let broker = Arc::new(Broker::<InMemory>::new(env.clone(), admission, None));
+    // Tokens that were kept of the agent before are of nobody any more.
+    directory
+        .mark_new_sign_in(None)
+        .map_err(system("a file in the agent's directory"))?;
+    let agent = Arc::new(Agent::new(env, broker, directory, idle));
+    let server = Server::start(listener, everything(Arc::clone(&agent)), Limits::default());
+    if is_detached {
+        tell_starter(READY).map_err(system("a word to the starter"))?;
+    }
+    tokio::select! {
+        () = agent.stop.notified() => {}
+        () = agent.idle() => {}
+        () = signals.any() => {}
+    }
+    // Nobody finds it any more; then the last replies go out.
+    let _ = std::fs::remove_file(&path);
+    let exchanges = agent.broker.exchanges();
+    let rest = async {
+        if let Some(exchanges) = exchanges {
+            let _ = tokio::time::timeout(LAST_EXCHANGES, exchanges.finish()).await;
+        }
+        agent.sign_out().await;
+        server.stop().await;
+    };
+    tokio::select! {
+        () = rest => {}
+        () = signals.any() => {}
+    }
+    Ok(())
+}
+
+/// The lock of the one agent; `None` if another one holds it. It goes with the process, however that ends.
+fn take_place(directory: &SessionDirectory) -> Result<Option<File>, Error> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = directory.path().join("agent.lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default())
+        .open(path)
+        .map_err(|error| Error::System("a file in the agent's directory", error))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Error::System("a lock", error.into())),
+    }
+}
+
+/// Each connection is a file. Where more are not allowed, fewer are held.
+fn raise_limit_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
+}

@@ -1,0 +1,159 @@
+//! `entrar env`: the variables by which other people's clients know the agent, as commands of a shell.
+
+use std::path::Path;
+
+use entrar_client::posit::check_version;
+use entrar_core::agent::{OPEN_SESSION, Session};
+use entrar_core::env::Env;
+use entrar_core::error::Kind;
+use entrar_core::git;
+use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
+use serde_json::json;
+
+use crate::agent::{self, Error};
+use crate::shell::Shell;
+
+/// What the commands are to set beside the session's address and directory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extras {
+    /// The cookie itself.
+    pub(crate) cookie: bool,
+    /// git's credential helper for Azure DevOps.
+    pub(crate) git: bool,
+}
+
+/// The commands for this shell. `own` is this executable, beside which the git helper lies.
+pub(crate) fn commands(
+    env: &Env,
+    shell: Shell,
+    extras: Extras,
+    own: &Path,
+) -> Result<String, Error> {
+    let answer = agent::ask(env, OPEN_SESSION, &json!({}))?;
+    let session: Session = serde_json::from_value(answer).map_err(|_| {
+        let message = "the agent is of another version of entrar";
+        Error::Known(entrar_core::error::Error::new(Kind::BadReply, message))
+    })?;
+    Ok(shell.commands(&variables(env, &session, extras, own)))
+}
+
+/// Names and values; what has no value is unset.
+fn variables(
+    env: &Env,
+    session: &Session,
+    extras: Extras,
+    own: &Path,
+) -> Vec<(String, Option<String>)> {
+    let mut variables = vec![
+        (ADDRESS.to_owned(), Some(session.address.clone())),
+        (
+            RUNTIME_DIRECTORY.to_owned(),
+            Some(session.directory.clone()),
+        ),
+        (ORIGIN.to_owned(), Some("agent".to_owned())),
+        // One of another session would be sent in the place of the file's if it expires later.
+        (
+            COOKIE.to_owned(),
+            extras.cookie.then(|| session.cookie.expose().to_owned()),
+        ),
+    ];
+    // rstudioapi refuses to ask where it takes the server for a Workbench that is too old.
+    if check_version(env).is_err() {
+        variables.push((VERSION.to_owned(), None));
+    }
+    if extras.git {
+        variables.extend(git_variables(
+            env,
+            &own.with_file_name(crate::demo::GIT_HELPER),
+        ));
+    }
+    variables
+}
+
+/// Nothing where they are set already.
+fn git_variables(env: &Env, helper: &Path) -> Vec<(String, Option<String>)> {
+    let count = env.var("GIT_CONFIG_COUNT");
+    let value = git::helper_value(helper);
+    let is_set = (0..count
+        .as_deref()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0_u32))
+        .any(|number| env.var(&format!("GIT_CONFIG_VALUE_{number}")).as_ref() == Some(&value));
+    if is_set {
+        return Vec::new();
+    }
+    git::variables(&git::settings(helper), count.as_deref())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, value)| (name, Some(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entrar_core::agent::Secret;
+
+    fn of(variables: &[(&str, &str)], extras: Extras) -> Vec<String> {
+        let session = Session {
+            address: "http://127.0.0.1:1".to_owned(),
+            directory: "/run/user/1000/entrar/session".to_owned(),
+            cookie: Secret("canary".into()),
+            expires_at: 0.0,
+        };
+        let env = Env::fixed(variables, 0.0);
+        super::variables(&env, &session, extras, Path::new("/lib/entrar/bin/entrar"))
+            .into_iter()
+            .map(|(name, value)| {
+                format!("{name}={}", value.unwrap_or_else(|| "(unset)".to_owned()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_cookie_is_in_its_file_unless_it_is_asked_for() {
+        let usual = of(&[], Extras::default());
+        assert_eq!(
+            usual,
+            [
+                "RS_SERVER_ADDRESS=http://127.0.0.1:1",
+                "PWB_SESSION_RUNTIME_DIR=/run/user/1000/entrar/session",
+                "ENTRAR_ORIGIN=agent",
+                "RS_SESSION_RPC_COOKIE=(unset)",
+            ]
+        );
+        let inline = of(
+            &[],
+            Extras {
+                cookie: true,
+                git: false,
+            },
+        );
+        assert_eq!(inline[3], "RS_SESSION_RPC_COOKIE=canary");
+    }
+
+    #[test]
+    fn a_version_that_is_too_old_is_unset_and_another_is_left() {
+        let lines = |version| of(&[(VERSION, version)], Extras::default()).len();
+        assert_eq!(lines("2023.06.1"), 5);
+        assert_eq!(lines("2025.09.0"), 4);
+    }
+
+    #[test]
+    fn git_is_told_once() {
+        let git = Extras {
+            cookie: false,
+            git: true,
+        };
+        assert_eq!(of(&[], git).len(), 4 + 13);
+        let set = [
+            ("GIT_CONFIG_COUNT", "1"),
+            (
+                "GIT_CONFIG_KEY_0",
+                "credential.https://dev.azure.com.helper",
+            ),
+            ("GIT_CONFIG_VALUE_0", "/lib/entrar/bin/git-credential-pwb"),
+        ];
+        assert_eq!(of(&set, git).len(), 4);
+    }
+}
