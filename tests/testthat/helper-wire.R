@@ -52,7 +52,7 @@ certificate_names <- c("good", "wrong_host", "expired")
 # A throwaway authority with one certificate for each way to be right or wrong; as pairs of
 # certificate and key.
 make_certificates <- function(directory) {
-  at <- function(...) shQuote(file.path(directory, paste0(...)))
+  at <- function(...) file.path(directory, paste0(...))
   key <- c("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
   openssl(
     "req",
