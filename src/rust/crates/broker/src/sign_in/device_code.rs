@@ -14,7 +14,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::Invitation;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, SignedIn};
 use super::failure::{misconfigured, of_object, of_refusal, too_late, with_remedy};
 use crate::entra::Grant;
 
@@ -102,14 +102,19 @@ impl Device {
     }
 
     /// Asks until the person has answered, and ends the attempt.
-    pub(super) async fn poll(mut self, attempt: Arc<Attempt>, deadline: Instant) {
+    pub(super) async fn poll(self, attempt: Arc<Attempt>, deadline: Instant) {
+        let outcome = self.outcome(&attempt, deadline).await;
+        attempt.end(outcome);
+    }
+
+    async fn outcome(mut self, attempt: &Attempt, deadline: Instant) -> Result<SignedIn, Error> {
         loop {
             if Instant::now() + self.interval > deadline {
-                return attempt.end(Err(too_late()));
+                return Err(too_late());
             }
             sleep(self.interval).await;
             let refusal = match attempt.redeem(&Grant::DeviceCode(&self.code)).await {
-                Ok(granted) => return attempt.end(attempt.signed_in(granted, None)),
+                Ok(granted) => return attempt.signed_in(granted, None),
                 Err(refusal) => refusal,
             };
             let name = refusal.object().get("error").and_then(Value::as_str);
@@ -117,15 +122,15 @@ impl Device {
                 // A network that is gone for a while, as after sleep, ends nothing.
                 Some("authorization_pending" | "temporarily_unavailable") => {}
                 Some("slow_down") => self.interval += SLOWER,
-                Some("expired_token" | "code_expired") => return attempt.end(Err(too_late())),
+                Some("expired_token" | "code_expired") => return Err(too_late()),
                 Some("authorization_declined" | "access_denied") => {
-                    return attempt.end(Err(with_remedy(
+                    return Err(with_remedy(
                         Kind::AccessDenied,
                         "the sign-in was declined on the page",
                         "If that was a mistake, sign in again. If you did not begin it, somebody else may know your code: decline it.",
-                    )));
+                    ));
                 }
-                _ => return attempt.end(Err(of_refusal(&refusal))),
+                _ => return Err(of_refusal(&refusal)),
             }
         }
     }

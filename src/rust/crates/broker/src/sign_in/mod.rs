@@ -87,7 +87,7 @@ pub enum Invitation {
     },
 }
 
-/// A sign-in under way. Dropping it ends it.
+/// A sign-in under way. Dropping it ends it as [`SignIn::cancel`] does.
 #[derive(Debug)]
 pub struct SignIn {
     attempt: Arc<Attempt>,
@@ -205,10 +205,11 @@ impl SignIn {
         }
     }
 
-    /// Ends it.
+    /// Ends it. One that has ended before still shows the browser its last page.
     pub fn cancel(&self) {
-        self.attempt.end(Err(failure::cancelled()));
-        self.task.abort();
+        if self.attempt.end(Err(failure::cancelled())) {
+            self.task.abort();
+        }
     }
 
     /// What came of it, once.

@@ -497,6 +497,20 @@ async fn a_sign_in_that_is_cancelled_has_ended_and_its_port_is_closed() {
     tokio::time::timeout(LONG, closed).await.unwrap();
 }
 
+#[tokio::test]
+async fn the_last_page_is_shown_though_nobody_holds_the_sign_in_any_more() {
+    let emulator = tenant(auto());
+    let sign_in = begin(&emulator, Method::Browser).await;
+    let start = start(&sign_in);
+    let mut browser = Browser::new();
+    let done = format!("http://localhost:{}/done", start.port().unwrap());
+    browser.open(&start, &done).await;
+    assert_eq!(username(&sign_in).await, "ada@example.com");
+    drop(sign_in);
+    let page = browser.get(&Url::parse(&done).unwrap()).await;
+    assert!(page.text.contains("ada@example.com"), "{}", page.text);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_more_than_fifteen_minutes() {
     let emulator = tenant(auto());
