@@ -215,8 +215,8 @@ impl Attempt {
         })
     }
 
-    /// Ends the attempt, unless it has ended before.
-    pub(super) fn end(&self, outcome: Result<SignedIn, Error>) {
+    /// Ends the attempt, unless it has ended before; whether this has ended it.
+    pub(super) fn end(&self, outcome: Result<SignedIn, Error>) -> bool {
         self.status.send_if_modified(|status| {
             if !matches!(status, Status::Waiting) {
                 return false;
@@ -230,7 +230,7 @@ impl Attempt {
                 Err(error) => Status::Failed(error),
             };
             true
-        });
+        })
     }
 
     pub(super) fn status(&self) -> Status {

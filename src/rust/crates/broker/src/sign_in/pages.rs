@@ -118,13 +118,29 @@ impl Page {
         )
     }
 
-    /// Somebody who has no business here.
-    pub(super) fn stranger(what: &str) -> Self {
+    /// A browser of another user, or of nobody knows whom.
+    pub(super) fn stranger() -> Self {
+        let text = [
+            "It was begun by another user of this machine, or the system does not tell whose browser this is.",
+            "Nothing has changed: that sign-in goes on.",
+        ];
         Self::new(
             StatusCode::FORBIDDEN,
             false,
             "This is somebody else's sign-in",
-            &[what],
+            &text,
+        )
+    }
+
+    /// A request by another host's name, or from another page.
+    pub(super) fn misdirected() -> Self {
+        let text =
+            ["The request comes from another page, or was made to another name than localhost."];
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            false,
+            "This is not where a sign-in ends",
+            &text,
         )
     }
 
