@@ -88,7 +88,7 @@ pub enum Invitation {
     },
 }
 
-/// A sign-in under way. Dropping it ends it.
+/// A sign-in under way. Dropping it ends it as [`SignIn::cancel`] does.
 #[derive(Debug)]
 pub struct SignIn {
     attempt: Arc<Attempt>,

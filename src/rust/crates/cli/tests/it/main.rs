@@ -9,6 +9,10 @@
 )]
 
 #[cfg(unix)]
+mod agent;
+#[cfg(unix)]
 mod demo;
 #[cfg(unix)]
 mod emulator;
+#[cfg(unix)]
+mod web;
