@@ -116,7 +116,7 @@ fn remedy(error: &Error) -> Option<&'static str> {
             Some("Sign in again, and complete what Entra ID asks for, such as a second factor.")
         }
         Kind::ConsentRequired => Some(
-            "Ask an administrator of Entra ID to consent to the app for everybody; people cannot consent to it themselves.",
+            "Ask an administrator of Entra ID to consent to the app for everybody.",
         ),
         Kind::Misconfigured => {
             Some("Check `client_id` and `tenant`, or give this message to the app's administrator.")
