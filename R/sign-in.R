@@ -103,6 +103,7 @@ azure_sign_in <- function(
   }
   signed_in <- TRUE
   azure_forget()
+  note_account()
   # Variables of an agent before would lead to nobody.
   if (identical(Sys.getenv("ENTRAR_ORIGIN"), "agent")) {
     azure_session_env(inline = nzchar(Sys.getenv("RS_SESSION_RPC_COOKIE")))

@@ -98,6 +98,7 @@ fn remedy(error: &Error) -> Option<&'static str> {
         50_020 | 90_072 => Some(
             "Sign in with an account of this tenant, or ask its administrator to invite yours as a guest.",
         ),
+        65_004 => Some("If that was a mistake, sign in again and agree to what the app asks for."),
         50_105 => Some("Ask an administrator to assign you to the app in Entra ID."),
         50_199 | 530_036 | 530_033 | 50_097 => Some(
             "Your organisation does not accept a device code here: sign in with method = \"browser\", or \"paste\".",
@@ -115,9 +116,9 @@ fn remedy(error: &Error) -> Option<&'static str> {
         Kind::SignInRequired => {
             Some("Sign in again, and complete what Entra ID asks for, such as a second factor.")
         }
-        Kind::ConsentRequired => Some(
-            "Ask an administrator of Entra ID to consent to the app for everybody.",
-        ),
+        Kind::ConsentRequired => {
+            Some("Ask an administrator of Entra ID to consent to the app for everybody.")
+        }
         Kind::Misconfigured => {
             Some("Check `client_id` and `tenant`, or give this message to the app's administrator.")
         }
@@ -187,12 +188,7 @@ mod tests {
                 Kind::AccessDenied,
                 "If that was a mistake",
             ),
-            (
-                "access_denied",
-                65_004,
-                Kind::ConsentRequired,
-                "Sign in again and agree",
-            ),
+            ("access_denied", 65_004, Kind::ConsentRequired, "mistake"),
             (
                 "invalid_request",
                 50_011,
