@@ -5,7 +5,7 @@ test_that("a person signs in once, and this and every other R process has tokens
   expect_false(has_azure_session())
   expect_null(azure_account())
   account <- sign_in()
-  expect_match(tenants$page, "/done Entra ID knows you as ada@example.com$")
+  expect_match(tenants$page, "/done You have signed in$")
   expect_s3_class(account, "entrar_account")
   expect_identical(account$username, "ada@example.com")
   expect_identical(account$tenant, emulated_tenant()$tenant)

@@ -215,7 +215,7 @@ impl Attempt {
         })
     }
 
-    /// Ends the attempt, unless it has ended before; whether it did.
+    /// Ends the attempt, unless it has ended before; whether this has ended it.
     pub(super) fn end(&self, outcome: Result<SignedIn, Error>) -> bool {
         self.status.send_if_modified(|status| {
             if !matches!(status, Status::Waiting) {

@@ -5,6 +5,7 @@
 //! [`SignIn::wait`] tells how far it is, [`SignIn::take`] hands out what came of it.
 
 mod answer;
+mod ask;
 mod attempt;
 mod browser;
 mod device_code;
@@ -24,7 +25,7 @@ use entrar_core::error::{Error, Kind};
 use entrar_core::guid::Guid;
 use entrar_core::time::UnixTime;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::entra::ClientAuth;
@@ -101,8 +102,9 @@ impl SignIn {
     /// Begins a sign-in, which then goes on by itself on the runtime that this is called on.
     ///
     /// # Errors
-    /// [`Kind::Misconfigured`] if there is no such tenant, the method is not open to the app, or the ports of this machine
-    /// cannot be had; what keeps the tenant from being asked.
+    /// [`Kind::Misconfigured`] if there is no such tenant, or the method is not open to the app; [`Kind::Unavailable`] if
+    /// this machine has no port for the browser to come back to; [`Kind::Timeout`] if the tenant takes more than 20 seconds
+    /// to say where its endpoints are; its own errors, and what keeps it from being reached.
     pub async fn begin(env: &Env, options: Options) -> Result<Self, Error> {
         if options.method == Method::Paste && options.client_id == AZURE_CLI {
             return Err(misconfigured(
@@ -111,9 +113,9 @@ impl SignIn {
             ));
         }
         let method = options.method;
-        let deadline = Instant::now() + LIFETIME;
-        let expires_at = env.now() + LIFETIME;
         let discovery = Discovery::of(env, &options.authority, &options.tenant).await?;
+        let mut lifetime = LIFETIME;
+        let deadline = Instant::now() + LIFETIME;
         let (attempt, invitation, task) = match method {
             Method::Browser => {
                 let loopback = browser::Loopback::bind()?;
@@ -130,8 +132,9 @@ impl SignIn {
                 let address = attempt.authorization_url();
                 let late = Arc::clone(&attempt);
                 let ended = async move {
-                    sleep_until(deadline).await;
-                    late.end(Err(too_late()));
+                    if timeout_at(deadline, late.ended()).await.is_err() {
+                        late.end(Err(too_late()));
+                    }
                 };
                 (attempt, Invitation::Paste(address), tokio::spawn(ended))
             }
@@ -140,8 +143,13 @@ impl SignIn {
                 let attempt = Attempt::new(env, options, discovery, String::new())?;
                 let attempt = Arc::new(attempt);
                 let device = device_code::Device::ask(env, &attempt, endpoint).await?;
+                lifetime = device.lifetime;
                 let invitation = device.invitation();
-                let ended = device.poll(Arc::clone(&attempt), deadline);
+                let polled = Arc::clone(&attempt);
+                let ended = async move {
+                    let outcome = device.poll(&polled, Instant::now() + lifetime).await;
+                    polled.end(outcome);
+                };
                 (attempt, invitation, tokio::spawn(ended))
             }
         };
@@ -149,7 +157,7 @@ impl SignIn {
             attempt,
             invitation,
             method,
-            expires_at,
+            expires_at: env.now() + lifetime,
             task: task.abort_handle(),
         })
     }
@@ -205,7 +213,7 @@ impl SignIn {
         }
     }
 
-    /// Ends it. One that has ended before still shows the browser its last page.
+    /// Ends it, unless it has ended. Where it has, the browser that ended it still gets its last page.
     pub fn cancel(&self) {
         if self.attempt.end(Err(failure::cancelled())) {
             self.task.abort();
