@@ -447,6 +447,38 @@ fn a_sign_in_that_is_revoked_has_to_be_made_again_and_may() {
     assert_eq!(place.token(STORAGE)["result"], true);
 }
 
+/// Else the person could sign in over and over, without the second factor that a resource wants.
+#[test]
+fn what_the_tenant_wants_of_the_next_sign_in_is_passed_on_to_it() {
+    let place = Place::new();
+    let faults = vec![Fault::new(FaultKind::AccessDenied, Some(STORAGE)).at(Step::Refresh)];
+    let tenant = tenant_with(Options {
+        auto_consent: true,
+        faults,
+        ..Options::default()
+    });
+    place.start();
+    let address_at_the_tenant = || {
+        let attempt = place.begin(&tenant, "browser");
+        browse(attempt["address"].as_str().unwrap(), tenant.url()).0
+    };
+    assert!(!address_at_the_tenant().contains("claims="));
+    place.sign_in(&tenant);
+    let refused = place.token(STORAGE);
+    let claims = refused["oauth2_error"]["claims"].as_str().unwrap();
+    let encoded: String = claims
+        .bytes()
+        .map(|byte| match byte {
+            b if b.is_ascii_alphanumeric() || b"-_.*".contains(&b) => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        })
+        .collect();
+    let address = address_at_the_tenant();
+    assert!(address.contains(&format!("claims={encoded}")), "{address}");
+    place.sign_in(&tenant);
+    assert!(!address_at_the_tenant().contains("claims="));
+}
+
 #[test]
 fn other_peoples_clients_have_a_port_and_a_file_that_only_the_owner_reads() {
     let (place, tenant) = (Place::new(), tenant());
