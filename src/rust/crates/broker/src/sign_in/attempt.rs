@@ -82,7 +82,8 @@ impl Attempt {
             token_endpoint: discovery.token_endpoint.to_string(),
             client_id: options.client_id.to_string(),
             auth: options.auth,
-            revokes_used_refresh_tokens: false,
+            // Others than Entra ID may, and nothing says so beforehand.
+            revokes_used_refresh_tokens: !options.authority.is_a_cloud(),
         };
         // Consent is asked for all that the app is registered for at once, where any one resource is named with
         // `.default`. Graph is what every registration has.

@@ -13,7 +13,6 @@ mod discovery;
 mod failure;
 mod id_token;
 mod pages;
-mod peer;
 mod secrets;
 
 use std::sync::Arc;

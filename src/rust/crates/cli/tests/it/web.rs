@@ -112,7 +112,8 @@ pub fn browse(url: &str, until: &str) -> (String, Reply) {
         } else {
             &[]
         };
-        let reply = over_tcp("GET", &url, headers, "").unwrap_or_else(|| panic!("no reply from {url}"));
+        let reply =
+            over_tcp("GET", &url, headers, "").unwrap_or_else(|| panic!("no reply from {url}"));
         for cookie in reply.header("set-cookie") {
             cookies.push(cookie.split(';').next().unwrap().to_owned());
         }
