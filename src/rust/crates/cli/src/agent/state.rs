@@ -100,6 +100,18 @@ impl Agent {
         *lock(&self.asked) = Instant::now();
     }
 
+    /// Takes away the socket, at which nobody is to ask any more.
+    pub(super) fn hide(&self) {
+        // It may be gone already, or its directory.
+        let _ = std::fs::remove_file(self.directory.socket_path());
+    }
+
+    /// Tells the agent to end. Whoever looks for one from now on finds none.
+    pub(super) fn end(&self) {
+        self.hide();
+        self.stop.notify_one();
+    }
+
     /// Resolves when nobody has asked for as long as an agent may be idle.
     pub(super) async fn idle(&self) {
         loop {

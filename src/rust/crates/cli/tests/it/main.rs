@@ -9,6 +9,10 @@
 )]
 
 #[cfg(unix)]
+mod agent;
+#[cfg(unix)]
+mod agent_support;
+#[cfg(unix)]
 mod demo;
 #[cfg(unix)]
 mod emulator;
