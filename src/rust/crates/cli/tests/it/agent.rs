@@ -820,6 +820,36 @@ fn another_account_takes_the_place_of_the_first_only_once_it_is_let() {
 }
 
 #[test]
+fn an_account_whose_sign_in_cannot_be_noted_takes_nobodys_place() {
+    let (place, entra) = (Place::new(), Entra::new());
+    let _agent = place.agent();
+    place.sign_ada_in(&entra);
+    let session = CookieSession::open(&place);
+    let attempt = place.begin(&entra, BOB);
+    attempt.browse();
+    let progress = place.progress(&attempt).unwrap();
+    assert!(matches!(progress, Progress::Confirm { .. }));
+    // No file can take a directory's place.
+    let mark = place.path().join("sign-in");
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    let error = place.ask("accept", json!({"id": attempt.id})).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let expected = format!("the agent cannot write to {}: ", place.path().display());
+    assert!(error.message().starts_with(&expected), "{error}");
+    assert_eq!(place.account().as_deref(), Some("ada@example.com"));
+    assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+    assert_eq!(session.status(&session.cookie()), 200);
+    fs::remove_dir(&mark).unwrap();
+    // Nor does a cookie that cannot be written keep somebody from signing in.
+    fs::remove_dir_all(&session.directory).unwrap();
+    place.sign_ada_in(&entra);
+    assert!(std::net::TcpStream::connect(&session.host).is_err());
+    let session = CookieSession::open(&place);
+    assert_eq!(session.status(&session.cookie()), 200);
+}
+
+#[test]
 fn an_exchange_under_way_brings_no_token_of_the_first_account_once_another_is_signed_in() {
     let (place, entra) = (Place::new(), Entra::new());
     let _agent = place.agent();
