@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::agent_support::{
-    CookieSession, Entra, GRAPH, NOBODY, Place, STORAGE, again_as_nobody, by_nobody, cookie_line,
-    ended, is_root, post, raw, stderr, stdout, until,
+    CookieSession, Entra, GRAPH, LONGEST, NOBODY, Place, STORAGE, again_as_nobody, by_nobody,
+    cookie_line, ended, is_root, post, raw, stderr, stdout, until,
 };
 
 const BOB: Option<&str> = Some("bob@example.com");
@@ -110,6 +111,33 @@ fn two_starts_at_once_leave_one_agent() {
         );
         // The next start does not take the one that is about to end for one that runs.
         place.succeeds(&["agent", "stop"]);
+    }
+}
+
+#[test]
+fn it_outlives_whoever_started_it_and_keeps_nothing_of_theirs_open() {
+    let place = Place::new();
+    let mut command = std::process::Command::new("sh");
+    // As programs do that give files to their children: a test runner, make.
+    command.args(["-c", "exec 9>&1; \"$0\" agent start; kill -9 0"]);
+    command.arg(env!("CARGO_BIN_EXE_entrar"));
+    place.furnish(&mut command);
+    let mut child = command.process_group(0).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        sender.send(text).unwrap();
+    });
+    let text = receiver
+        .recv_timeout(LONGEST)
+        .expect("its output has no end");
+    assert!(child.wait().unwrap().code().is_none());
+    assert_eq!(place.pid(), Some(pid_in(&text)));
+    if is_root() {
+        let cwd = fs::read_link(format!("/proc/{}/cwd", pid_in(&text)));
+        assert_eq!(cwd.unwrap(), Path::new("/"));
     }
 }
 
@@ -885,6 +913,150 @@ fn an_exchange_under_way_brings_its_token_though_the_same_person_signs_in_again(
         let token = asking.join().unwrap().unwrap();
         assert_eq!(entra.whose(&token), "ada@example.com");
     });
+}
+
+#[test]
+fn a_pasted_address_signs_in_if_it_is_of_this_sign_in() {
+    let (place, entra) = (Place::new(), Entra::new());
+    let _agent = place.agent();
+    let begin = || {
+        let paste = json!({"method": "paste"});
+        place.begin_with(&entra, paste).unwrap()
+    };
+    let others = begin().browse();
+    let attempt = begin();
+    let address = attempt.browse();
+    assert!(address.starts_with("http://localhost/?code="), "{address}");
+    let answer = |address: &str| {
+        let parameters = json!({"id": attempt.id, "address": address});
+        place.ask("answer", parameters)
+    };
+    for wrong in [&*others, "", "canary", "http://localhost/?code=canary"] {
+        let error = answer(wrong).unwrap_err();
+        assert_eq!(error.kind(), Kind::BadReply, "{wrong}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+        let waiting = place.ask("wait", json!({"id": attempt.id, "seconds": 0}));
+        assert_eq!(waiting.unwrap(), json!({"state": "waiting"}));
+        assert_eq!(place.account(), None);
+    }
+    assert_eq!(answer(&address).unwrap()["state"], "signed_in");
+    let status = place.ask("account", json!({})).unwrap();
+    assert_eq!(status["method"], "paste");
+    assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+}
+
+#[test]
+fn a_device_code_signs_in() {
+    let (place, entra) = (Place::new(), Entra::new());
+    let _agent = place.agent();
+    let device_code = json!({"method": "device_code"});
+    let mut attempt = place.begin_with(&entra, device_code).unwrap();
+    // The tenant asks nobody, so that nobody has to type it.
+    assert_eq!(attempt.address, format!("{}/device", entra.url()));
+    assert!(attempt.user_code.take().is_some_and(|code| code.len() >= 8));
+    let progress = place.progress(&attempt).unwrap();
+    assert!(matches!(progress, Progress::SignedIn { .. }));
+    assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+}
+
+#[test]
+fn a_sign_in_that_cannot_begin_says_why_and_leaves_the_one_under_way() {
+    let (place, entra) = (Place::new(), Entra::new());
+    let _agent = place.agent();
+    let attempt = place.begin(&entra, None);
+    let missing = place.base().join("missing.pem");
+    let missing = missing.to_str().unwrap();
+    let unreadable = format!("the certificate {missing} cannot be read: No such file or directory");
+    for (wanted, words) in [
+        (
+            json!({"authority": "http://login.example.com"}),
+            "the authority cannot be used: it is an address of plain http",
+        ),
+        (
+            json!({"authority": "https://canary:canary@login.example.com"}),
+            "the authority cannot be used: a user name or password has no place in it",
+        ),
+        (json!({"client_id": "R"}), "the client id is no GUID"),
+        (json!({"credential": {"certificate": missing}}), &unreadable),
+        (
+            json!({"credential": {"certificate": "/dev/null"}}),
+            "certificate",
+        ),
+        (
+            json!({"tenant": "99999999-0000-0000-0000-000000000000"}),
+            "",
+        ),
+    ] {
+        let error = place.begin_with(&entra, wanted.clone()).err().unwrap();
+        assert_eq!(error.kind(), Kind::Misconfigured, "{wanted}: {error}");
+        assert!(error.message().contains(words), "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+    attempt.browse();
+    let progress = place.progress(&attempt).unwrap();
+    assert!(matches!(progress, Progress::SignedIn { .. }));
+}
+
+#[test]
+fn what_an_administrator_turns_off_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (place, entra) = (Place::new(), Entra::new());
+    let mut command = std::process::Command::new("unshare");
+    let script = "mount -t tmpfs -o mode=0755 tmpfs /etc && mkdir /etc/entrar || exit 9
+        printf 'paste = false\\ndevice_code = false\\n' >/etc/entrar/policy.toml || exit 9
+        exec \"$0\" agent run";
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_entrar")]);
+    place.furnish(&mut command);
+    let _agent = place.agent_by(command);
+    for (method, what) in [
+        ("paste", "pasting an address"),
+        ("device_code", "a device code"),
+    ] {
+        let wanted = json!({"method": method});
+        let error = place.begin_with(&entra, wanted).err().unwrap();
+        assert_eq!(error.kind(), Kind::AccessDenied);
+        assert_eq!(
+            error.message(),
+            format!("signing in by {what} is turned off on this machine (/etc/entrar/policy.toml)")
+        );
+    }
+    place.sign_ada_in(&entra);
+}
+
+#[test]
+fn nothing_secret_is_logged_however_much_is() {
+    let (place, entra) = (Place::new(), Entra::new());
+    let log = place.base().join("log");
+    let mut command = place.command(&["agent", "run"]);
+    command
+        .env("ENTRAR_LOG", "trace")
+        .stdout(fs::File::create(&log).unwrap())
+        .stderr(fs::File::options().append(true).open(&log).unwrap());
+    let agent = place.agent_by(command);
+    let paste = json!({"method": "paste"});
+    let attempt = place.begin_with(&entra, paste).unwrap();
+    let address = attempt.browse();
+    let parameters = json!({"id": attempt.id, "address": address});
+    place.ask("answer", parameters).unwrap();
+    let token = place.token(GRAPH).unwrap();
+    let session = CookieSession::open(&place);
+    let cookie = session.cookie();
+    assert_eq!(session.status(&cookie), 200);
+    assert_eq!(session.status("canary"), 401);
+    entra.tenant.revoke(&User::default());
+    place.token(GRAPH).unwrap_err();
+    place.ask("sign_out", json!({})).unwrap();
+    agent.end();
+    let logged = fs::read_to_string(&log).unwrap();
+    // It is one that something is written to.
+    assert!(logged.contains("INFO"), "{logged}");
+    let code = address.split(['=', '&']).nth(1).unwrap();
+    let signature = cookie.rsplit_once('|').unwrap().1;
+    for secret in [&*token, &cookie, signature, &attempt.id, code, "canary"] {
+        assert!(secret.len() > 5 && !logged.contains(secret), "{logged}");
+    }
 }
 
 #[test]

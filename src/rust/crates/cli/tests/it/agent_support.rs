@@ -150,7 +150,12 @@ impl Place {
 
     /// An agent that can be asked.
     pub(crate) fn agent(&self) -> Agent {
-        let mut child = self.command(&["agent", "run"]).spawn().unwrap();
+        self.agent_by(self.command(&["agent", "run"]))
+    }
+
+    /// An agent that this command becomes.
+    pub(crate) fn agent_by(&self, mut command: Command) -> Agent {
+        let mut child = command.spawn().unwrap();
         until("the agent listens", || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the agent has ended with {status}");
@@ -222,25 +227,32 @@ impl Place {
         account["username"].as_str().map(str::to_owned)
     }
 
-    /// Begins a sign-in.
+    /// Begins a sign-in in a browser of this machine.
     pub(crate) fn begin(&self, at: &Entra, login_hint: Option<&str>) -> Attempt {
-        let begun = self.ask(
-            BEGIN,
-            json!({
-                "authority": at.url(),
-                "tenant": at.tenant.id(),
-                "client_id": at.tenant.client_id(),
-                "credential": "public",
-                "method": "browser",
-                "login_hint": login_hint,
-                "select_account": false,
-            }),
-        );
-        let begun = begun.unwrap();
-        Attempt {
+        let wanted = json!({"login_hint": login_hint});
+        self.begin_with(at, wanted).unwrap()
+    }
+
+    /// Begins a sign-in where this is to be otherwise than usual.
+    pub(crate) fn begin_with(&self, at: &Entra, wanted: Value) -> Result<Attempt, Error> {
+        let mut usual = json!({
+            "authority": at.url(),
+            "tenant": at.tenant.id(),
+            "client_id": at.tenant.client_id(),
+            "credential": "public",
+            "method": "browser",
+            "login_hint": null,
+            "select_account": false,
+        });
+        for (name, value) in wanted.as_object().unwrap() {
+            usual[name] = value.clone();
+        }
+        let begun = self.ask(BEGIN, usual)?;
+        Ok(Attempt {
             id: begun["id"].as_str().unwrap().to_owned(),
             address: begun["address"].as_str().unwrap().to_owned(),
-        }
+            user_code: begun["user_code"].as_str().map(str::to_owned),
+        })
     }
 
     /// How far an attempt is, once something has happened.
@@ -326,14 +338,19 @@ impl Drop for Agent {
 pub(crate) struct Attempt {
     pub(crate) id: String,
     pub(crate) address: String,
+    pub(crate) user_code: Option<String>,
 }
 
 impl Attempt {
-    /// Opens the address in a browser that follows every redirect and keeps its cookies.
-    pub(crate) fn browse(&self) {
+    /// Opens the address in a browser that follows every redirect and keeps its cookies; the result is where it ends.
+    pub(crate) fn browse(&self) -> String {
         let (mut address, mut cookies) = (self.address.clone(), Vec::new());
         for _ in 0..10 {
             let (host, path) = split(&address);
+            // Nobody listens there: it is where the address to paste is copied.
+            if host == "localhost" {
+                return address;
+            }
             let is_agent = host.starts_with("localhost:");
             let mut head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
             if is_agent && !cookies.is_empty() {
@@ -346,7 +363,7 @@ impl Attempt {
             }
             let Some(location) = page.header("location") else {
                 assert_eq!(page.status, 200, "{}", page.body);
-                return;
+                return address;
             };
             address = if location.starts_with('/') {
                 format!("http://{host}{location}")
@@ -387,6 +404,7 @@ impl Entra {
         let tenant = Tenant::new(Options {
             auto_consent: true,
             users: vec![User::default(), User::new("Bob Builder", "bob@example.com")],
+            device_code_interval: 1,
             clock,
             ..Options::default()
         });

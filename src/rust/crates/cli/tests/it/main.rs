@@ -8,9 +8,10 @@
     clippy::panic
 )]
 
-#[cfg(unix)]
+// What other programs see of a process is looked at under /proc.
+#[cfg(target_os = "linux")]
 mod agent;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod agent_support;
 #[cfg(unix)]
 mod demo;
