@@ -78,7 +78,13 @@ leaks() {
 }
 
 # An unmodified client of the session RPC, against the demo's server.
-posit_sdk() { isolated .lib/entrar/bin/entrar demo -- .build/venv/bin/python -B tests/python/test_posit_sdk.py; }
+posit_sdk() {
+  local test=(.build/venv/bin/python -B tests/python/test_posit_sdk.py)
+  isolated .lib/entrar/bin/entrar demo -- "${test[@]}" && signed_in "${test[@]}"
+}
+
+# In a session of an agent that somebody has signed in to: `signed_in COMMAND...`.
+signed_in() { isolated .build/venv/bin/python -B tests/sign-in/session.py .lib/entrar/bin/entrar "$@"; }
 
 # A session beside Azurite: `beside_azurite [OPTION]... -- COMMAND...`, with the options of `entrar demo`.
 beside_azurite() { isolated .build/venv/bin/python -B tests/azurite/run.py .lib/entrar/bin/entrar demo "$@"; }
@@ -104,7 +110,9 @@ sign_in() {
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
-  isolated .lib/entrar/bin/entrar demo -- timeout 1200 .build/venv/bin/python -B tests/git/test_git.py
+  local test=(timeout 1200 .build/venv/bin/python -B tests/git/test_git.py)
+  isolated .lib/entrar/bin/entrar demo -- "${test[@]}" &&
+    signed_in "${test[@]}" -k test_clone_fetch_and_push -k test_lfs_push_and_pull
 }
 
 # A token for SQL Server, as far as the login that carries it. Only this step compiles the server.
