@@ -8,7 +8,10 @@
 #' `browseVignettes("entrar")` lists the articles, if the package was installed from a tarball that `R CMD build` made.
 #'
 #' @section Without Workbench:
-#' The command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
+#' [azure_sign_in()] signs you in to a tenant where Workbench has not: on a laptop, RStudio Server, a login node, in a
+#' container. `vignette("sign-in", "entrar")` says what that needs.
+#'
+#' To try things out without a tenant: the command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
 #' tenant; in a shell:
 #'
 #' ```sh

@@ -1,4 +1,4 @@
-# The one option, and the help page of all that can be set.
+# The options, and the help page of all that can be set.
 
 #' Options and environment variables
 #'
@@ -6,6 +6,8 @@
 #' * `entrar.timeout`: how long a call may take in all, in seconds; 30 if it is not set. The
 #'   variable `ENTRAR_TIMEOUT` does the same where the option is not set. Anything but one number above 0
 #'   and at most 86400 is an error.
+#' * `entrar.tenant`, `entrar.client_id`: what [azure_sign_in()] signs in to where neither its arguments nor the variables below
+#'   say.
 #'
 #' @section Variables that Posit Workbench sets:
 #' * `RS_SERVER_ADDRESS`: the server's address, for example `http://127.0.0.1:8787`.
@@ -17,6 +19,8 @@
 #' @section Variables of sessions without Posit Workbench:
 #' * `ENTRAR_RUNTIME_DIR`: the directory where your agent is found. It has to be yours alone (mode 0700) and on a disk of
 #'   this machine. If it is not set, that is `entrar` in the directory `XDG_RUNTIME_DIR`, else `/tmp/entrar-UID`.
+#' * `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_AUTHORITY_HOST`, and for an app that proves itself `AZURE_CLIENT_SECRET`,
+#'   `AZURE_CLIENT_CERTIFICATE_PATH` or `AZURE_FEDERATED_TOKEN_FILE`: what [azure_sign_in()] signs in to.
 #' * `ENTRAR_ORIGIN`: `agent` or `hub`, where one of those has set `RS_SERVER_ADDRESS`.
 #'
 #' @section Variables of the network:

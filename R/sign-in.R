@@ -78,9 +78,9 @@ azure_sign_in <- function(
     stop("`replace` must be TRUE, FALSE or NA.", call. = FALSE)
   }
   wanted <- list(
-    tenant = check_text(tenant %||% option_unless("AZURE_TENANT_ID", "entrar.tenant"), "tenant"),
+    tenant = check_text(given_or_option(tenant, "AZURE_TENANT_ID", "entrar.tenant"), "tenant"),
     client_id = check_text(
-      client_id %||% option_unless("AZURE_CLIENT_ID", "entrar.client_id"),
+      given_or_option(client_id, "AZURE_CLIENT_ID", "entrar.client_id"),
       "client_id"
     ),
     login_hint = check_text(login_hint, "login_hint"),
@@ -103,6 +103,7 @@ azure_sign_in <- function(
   }
   signed_in <- TRUE
   azure_forget()
+  note_account()
   # Variables of an agent before would lead to nobody.
   if (identical(Sys.getenv("ENTRAR_ORIGIN"), "agent")) {
     azure_session_env(inline = nzchar(Sys.getenv("RS_SESSION_RPC_COOKIE")))
@@ -178,12 +179,10 @@ azure_session_env <- function(inline = FALSE) {
   invisible(variables[!secret & !is.na(variables)])
 }
 
-# Only where the variable says nothing: it may be meant for one process, an option is for all.
-option_unless <- function(variable, option) {
-  if (!nzchar(Sys.getenv(variable))) getOption(option)
+# The option only where the variable says nothing: that may be meant for one process, an option is for all.
+given_or_option <- function(given, variable, option) {
+  if (is.null(given) && !nzchar(Sys.getenv(variable))) getOption(option) else given
 }
-
-`%||%` <- function(x, y) if (is.null(x)) y else x
 
 check_text <- function(text, name) {
   if (is.null(text)) {

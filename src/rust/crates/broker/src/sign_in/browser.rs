@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use entrar_core::error::{Error, Kind};
+use entrar_core::loopback;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -23,7 +24,7 @@ use super::answer::Answer;
 use super::attempt::{Attempt, Status, Taken, no_random_bytes};
 use super::failure::{too_late, with_remedy};
 use super::pages::{Page, headers};
-use super::{peer, secrets};
+use super::{LIFETIME, secrets};
 use crate::listen::{Limits, Peer, Server};
 use crate::random;
 
@@ -46,36 +47,49 @@ pub(super) struct Loopback {
 
 impl Loopback {
     pub(super) fn bind() -> Result<Self, Error> {
-        let failed = |error: io::Error| {
-            with_remedy(
-                Kind::Unavailable,
-                &format!("this machine has no port for the browser to come back to: {error}"),
-                "Try again, or sign in with method = \"paste\".",
-            )
-        };
         for _ in 0..TRIES {
-            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-            let port = first.local_addr().map_err(failed)?.port();
-            match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-                Ok(second) => {
-                    let listeners = vec![first, second];
-                    return Ok(Self { listeners, port });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                // A machine without IPv6 has no such address, so that nobody else listens there either.
-                Err(error) if is_missing(&error) => {
-                    let listeners = vec![first];
-                    return Ok(Self { listeners, port });
-                }
-                Err(error) => return Err(failed(error)),
+            if let Some(loopback) = Self::at(0).map_err(|error| no_port(&error))? {
+                return Ok(loopback);
             }
         }
-        Err(failed(io::ErrorKind::AddrInUse.into()))
+        Err(no_port(&io::ErrorKind::AddrInUse.into()))
+    }
+
+    /// At this port, or at any free one for 0; `None` if it is taken at one of the addresses.
+    fn at(port: u16) -> io::Result<Option<Self>> {
+        let Some(first) = free(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))? else {
+            return Ok(None);
+        };
+        let port = first.local_addr()?.port();
+        let mut listeners = vec![first];
+        match free(TcpListener::bind((Ipv6Addr::LOCALHOST, port))) {
+            Ok(Some(second)) => listeners.push(second),
+            Ok(None) => return Ok(None),
+            // A machine without IPv6 has no such address, so that nobody else listens there either.
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Some(Self { listeners, port }))
     }
 
     /// Entra ID knows the host, and heeds no port.
     pub(super) fn redirect_uri(&self) -> String {
         format!("http://localhost:{}", self.port)
+    }
+}
+
+fn no_port(error: &io::Error) -> Error {
+    with_remedy(
+        Kind::Unavailable,
+        &format!("this machine has no port for the browser to come back to: {error}"),
+        "Try again, or sign in with method = \"paste\".",
+    )
+}
+
+fn free(bound: io::Result<TcpListener>) -> io::Result<Option<TcpListener>> {
+    match bound {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        bound => bound.map(Some),
     }
 }
 
@@ -190,24 +204,19 @@ impl Site {
     /// Why a request is not looked at.
     fn refusal(&self, peer: Peer, own: Own, headers: &HeaderMap) -> Option<Page> {
         let is_ours = match peer {
-            Peer::Tcp(peer) => peer::is_ours(peer, own.0),
+            Peer::Tcp(peer) => loopback::is_ours(peer, own.0),
             Peer::Unix { .. } => false,
         };
         if !is_ours {
-            return Some(Page::stranger(
-                "It was begun by another user of this machine, or the system does not tell whose browser this is.",
-            ));
+            return Some(Page::stranger());
         }
+        // The one name that the redirect has. By another one, that of an address too, the cookie would not come along.
+        let host = format!("localhost:{}", self.port);
         let mut hosts = headers.get_all(HOST).iter();
-        let host = hosts.next().and_then(|host| host.to_str().ok());
-        let is_host = host.is_some_and(|host| {
-            ["localhost", "127.0.0.1", "[::1]"]
-                .iter()
-                .any(|name| host == format!("{name}:{}", self.port))
-        });
+        let is_host = hosts.next().is_some_and(|found| found == host.as_str());
         // Entra ID sends a browser here by a redirect, which has no origin.
         if !is_host || hosts.next().is_some() || headers.contains_key(ORIGIN) {
-            return Some(Page::stranger("The request comes from another page."));
+            return Some(Page::misdirected());
         }
         None
     }
@@ -225,9 +234,10 @@ impl Site {
         }
         drop(start);
         let cookie = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Lax",
+            "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax",
             self.cookie_name(),
-            self.cookie.expose_secret()
+            self.cookie.expose_secret(),
+            LIFETIME.as_secs()
         );
         let location = self.attempt.authorization_url().to_string();
         let sent_on = [(LOCATION, location), (SET_COOKIE, cookie)];
@@ -277,5 +287,41 @@ impl Site {
             .flat_map(|cookies| cookies.split(';'))
             .filter_map(|cookie| cookie.trim().split_once('='))
             .any(|(found, value)| found == name && secrets::is(&self.cookie, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_at_one_address_is_not_used_at_the_other() {
+        // Somebody else's, who waits for the browser at the address that is left.
+        for taken in ["[::1]:0", "127.0.0.1:0"] {
+            let Ok(theirs) = TcpListener::bind(taken) else {
+                assert_eq!(taken, "[::1]:0", "this machine has no loopback");
+                continue;
+            };
+            let port = theirs.local_addr().unwrap().port();
+            assert!(Loopback::at(port).unwrap().is_none(), "{taken}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_port_from_being_had_is_said_with_what_to_do() {
+        let error = no_port(&io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.message().ends_with("permission denied"), "{error}");
+        let remedy = error.details().remedy.as_deref().unwrap();
+        assert!(remedy.contains("paste"), "{remedy}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_address_that_does_not_exist_is_told_from_one_that_is_taken() {
+        let missing = io::Error::from_raw_os_error(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+        assert!(is_missing(&missing));
+        assert!(is_missing(&io::ErrorKind::AddrNotAvailable.into()));
+        assert!(!is_missing(&io::ErrorKind::AddrInUse.into()));
     }
 }

@@ -131,7 +131,11 @@ impl Agent {
             client_id: wanted.client_id.clone(),
             method: wanted.method,
         };
-        let sign_in = SignIn::begin(&self.env, options(wanted)?).await?;
+        let wanted = sign_in::Options {
+            claims: self.claims(),
+            ..options(wanted)?
+        };
+        let sign_in = SignIn::begin(&self.env, wanted).await?;
         let id = random::text::<32>().map_err(|error| {
             let message = format!("the system gives no random bytes: {error}");
             Error::new(Kind::Unavailable, message)
@@ -266,6 +270,13 @@ impl Agent {
             method: attempt.wanted.method,
             since: self.env.now().seconds(),
         }
+    }
+
+    /// What the tenant wants of the next sign-in. Without it the person could sign in over and over, and be refused as
+    /// before.
+    fn claims(&self) -> Option<String> {
+        let id = self.account().as_ref().and_then(id_of)?;
+        self.broker.exchanges()?.claims(id)
     }
 
     /// Who is signed in.
@@ -457,6 +468,7 @@ fn options(wanted: Wanted) -> Result<sign_in::Options, Error> {
         },
         login_hint: wanted.login_hint,
         select_account: wanted.select_account,
+        claims: None,
     })
 }
 
