@@ -154,8 +154,7 @@ fn a_start_waits_for_one_that_is_about_to_end() {
         place.succeeds(&["agent", "stop"]);
         assert!(!place.socket().exists());
         let start = place.command(&["agent", "start"]).spawn().unwrap();
-        let is_too_early = place.run(&["agent", "status"]).status.code() != Some(3);
-        assert!(!is_too_early && is_alive(agent.pid()));
+        assert!(is_alive(agent.pid()));
         // Long enough for it to find the place taken, as a rule.
         thread::sleep(Duration::from_millis(300));
         entra.open();
