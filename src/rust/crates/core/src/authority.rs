@@ -41,7 +41,7 @@ impl Authority {
             .find(|cloud| **cloud == text || cloud.strip_prefix("https://") == Some(&*text))
             .ok_or_else(|| {
                 BadAuthority(format!(
-                    "it is none of Microsoft's clouds, which are {}",
+                    "it is not one of Microsoft's clouds, which are {}",
                     CLOUDS.join(", ")
                 ))
             })?;
