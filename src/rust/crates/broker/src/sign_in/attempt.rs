@@ -64,6 +64,7 @@ pub(super) struct Attempt {
     redirect_uri: String,
     login_hint: Option<String>,
     select_account: bool,
+    claims: Option<String>,
     secrets: Secrets,
     is_answered: AtomicBool,
     status: watch::Sender<Status>,
@@ -81,7 +82,8 @@ impl Attempt {
             token_endpoint: discovery.token_endpoint.to_string(),
             client_id: options.client_id.to_string(),
             auth: options.auth,
-            revokes_used_refresh_tokens: false,
+            // Others than Entra ID may, and nothing says so beforehand.
+            revokes_used_refresh_tokens: !options.authority.is_a_cloud(),
         };
         // Consent is asked for all that the app is registered for at once, where any one resource is named with
         // `.default`. Graph is what every registration has.
@@ -99,6 +101,7 @@ impl Attempt {
             redirect_uri,
             login_hint: options.login_hint,
             select_account: options.select_account,
+            claims: options.claims,
             secrets: Secrets::generate().map_err(|error| no_random_bytes(&error))?,
             is_answered: AtomicBool::new(false),
             status: watch::Sender::new(Status::Waiting),
@@ -129,6 +132,9 @@ impl Attempt {
         }
         if let Some(hint) = &self.login_hint {
             query.append_pair("login_hint", hint);
+        }
+        if let Some(claims) = &self.claims {
+            query.append_pair("claims", claims);
         }
         drop(query);
         url

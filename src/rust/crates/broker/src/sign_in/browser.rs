@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use entrar_core::error::{Error, Kind};
+use entrar_core::loopback;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -23,7 +24,7 @@ use super::answer::Answer;
 use super::attempt::{Attempt, Status, Taken, no_random_bytes};
 use super::failure::with_remedy;
 use super::pages::{Page, headers};
-use super::{LIFETIME, peer, secrets};
+use super::{LIFETIME, secrets};
 use crate::listen::{Limits, Peer, Server};
 use crate::random;
 
@@ -203,7 +204,7 @@ impl Site {
     /// Why a request is not looked at.
     fn refusal(&self, peer: Peer, own: Own, headers: &HeaderMap) -> Option<Page> {
         let is_ours = match peer {
-            Peer::Tcp(peer) => peer::is_ours(peer, own.0),
+            Peer::Tcp(peer) => loopback::is_ours(peer, own.0),
             Peer::Unix { .. } => false,
         };
         if !is_ours {

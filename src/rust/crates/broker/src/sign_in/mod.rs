@@ -13,7 +13,6 @@ mod discovery;
 mod failure;
 mod id_token;
 mod pages;
-mod peer;
 mod secrets;
 
 use std::sync::Arc;
@@ -59,6 +58,9 @@ pub struct Options {
     pub login_hint: Option<String>,
     /// Whether the person chooses an account though the browser is signed in to one.
     pub select_account: bool,
+    /// A claims challenge for the page to meet, such as a second factor: a JSON text, with which Entra ID has refused a
+    /// token. A device code cannot pass it on.
+    pub claims: Option<String>,
 }
 
 /// How a person meets Entra ID.

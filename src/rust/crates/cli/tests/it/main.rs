@@ -8,11 +8,12 @@
     clippy::panic
 )]
 
-#[cfg(unix)]
+// What other programs see of a process is looked at under /proc.
+#[cfg(target_os = "linux")]
 mod agent;
+#[cfg(target_os = "linux")]
+mod agent_support;
 #[cfg(unix)]
 mod demo;
 #[cfg(unix)]
 mod emulator;
-#[cfg(unix)]
-mod web;

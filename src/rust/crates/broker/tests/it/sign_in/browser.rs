@@ -1,18 +1,20 @@
 //! In a browser on this machine.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use entra_emulator::{Options as Tenants, User};
 use entrar_broker::accounts::InMemory;
 use entrar_broker::exchange::Exchanges;
-use entrar_broker::sign_in::{Method, Status};
+use entrar_broker::sign_in::{Method, Options, SignIn, Status};
+use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::resource::Resource;
 use reqwest::header::SET_COOKIE;
 use url::Url;
 
-use super::{Browser, auto, begin, callback, failure, start, tenant, username};
+use super::{Browser, auto, begin, callback, failure, options, start, tenant, username};
 use crate::{LONG, STORAGE};
 
 #[tokio::test]
@@ -193,6 +195,43 @@ async fn a_person_who_declines_is_told_so_on_the_page_and_in_r() {
     assert_eq!(error.kind(), Kind::ConsentRequired);
     assert_eq!(error.details().aadsts, [65_004]);
     assert!(error.details().remedy.is_some());
+}
+
+#[tokio::test]
+async fn the_tenant_is_told_what_the_person_is_to_be_asked() {
+    let emulator = tenant(auto());
+    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    let options = Options {
+        login_hint: Some("ada@example.com".to_owned()),
+        select_account: true,
+        claims: Some(claims.to_owned()),
+        ..options(&emulator, Method::Browser)
+    };
+    let sign_in = SignIn::begin(&Env::process(), options).await.unwrap();
+    let start = start(&sign_in);
+    let page = Browser::new().get(&start).await;
+    let entra = Url::parse(page.location()).unwrap();
+    let asked: HashMap<_, _> = entra.query_pairs().into_owned().collect();
+    let redirect = format!("http://localhost:{}", start.port().unwrap());
+    for (name, value) in [
+        ("response_type", "code"),
+        ("response_mode", "query"),
+        ("code_challenge_method", "S256"),
+        (
+            "scope",
+            "openid profile offline_access https://graph.microsoft.com/.default",
+        ),
+        ("redirect_uri", redirect.as_str()),
+        ("login_hint", "ada@example.com"),
+        ("prompt", "select_account"),
+        ("claims", claims),
+    ] {
+        assert_eq!(asked[name], value, "{name}");
+    }
+    // 256 bits in base64url.
+    for name in ["state", "nonce", "code_challenge"] {
+        assert_eq!(asked[name].len(), 43, "{name}");
+    }
 }
 
 /// What a policy of the organisation says is no mistake of the person's.

@@ -119,6 +119,7 @@ impl Scripted {
             method: Method::DeviceCode,
             login_hint: None,
             select_account: false,
+            claims: None,
         };
         let env = Env::fixed(&[], NOW);
         SignIn::begin(&env, options).await.unwrap()

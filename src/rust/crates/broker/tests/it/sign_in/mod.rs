@@ -43,6 +43,7 @@ fn options(emulator: &Emulator, method: Method) -> Options {
         method,
         login_hint: None,
         select_account: false,
+        claims: None,
     }
 }
 

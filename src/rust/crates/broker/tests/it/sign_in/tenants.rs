@@ -131,6 +131,7 @@ async fn a_tenant_that_never_answers_is_not_waited_for() {
         method: Method::Browser,
         login_hint: None,
         select_account: false,
+        claims: None,
     };
     let began = tokio::time::Instant::now();
     let error = SignIn::begin(&Env::fixed(&[], 0.0), options)
