@@ -29,6 +29,7 @@ async fn begin(authority: &str, method: Method) -> Result<SignIn, Error> {
         method,
         login_hint: None,
         select_account: false,
+        claims: None,
     };
     SignIn::begin(&Env::fixed(&[], NOW), options).await
 }
