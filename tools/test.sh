@@ -95,10 +95,15 @@ azure_r() {
     beside_azurite --token-lifetime 6 -- Rscript --vanilla -e "$test" expired
 }
 
-# Microsoft's own clients, unmodified, sign in to the emulated tenant.
+# Sign-ins for real: Microsoft's own clients, unmodified, at the emulated tenant; the agent at a provider that nobody here
+# wrote; other people's clients on the agent; a real browser.
 sign_in() {
-  ENTRAR=.lib/entrar/bin/entrar isolated .build/venv/bin/python -B tests/azurite/run.py \
-    .build/venv/bin/python -B tests/sign-in/test_microsoft.py
+  local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar
+  isolated "${python[@]}" tests/azurite/run.py .build/venv/bin/python -B tests/sign-in/test_microsoft.py || return
+  for test in provider; do
+    isolated "${python[@]}" "tests/sign-in/test_$test.py" || return
+  done
 }
 
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
