@@ -101,7 +101,7 @@ sign_in() {
   local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
   local -x ENTRAR=$PWD/.lib/entrar/bin/entrar
   isolated "${python[@]}" tests/azurite/run.py .build/venv/bin/python -B tests/sign-in/test_microsoft.py || return
-  for test in provider clients; do
+  for test in provider clients browser; do
     isolated "${python[@]}" "tests/sign-in/test_$test.py" || return
   done
 }
