@@ -78,13 +78,7 @@ leaks() {
 }
 
 # An unmodified client of the session RPC, against the demo's server.
-posit_sdk() {
-  local test=(.build/venv/bin/python -B tests/python/test_posit_sdk.py)
-  isolated .lib/entrar/bin/entrar demo -- "${test[@]}" && signed_in "${test[@]}"
-}
-
-# In a session of an agent that somebody has signed in to: `signed_in COMMAND...`.
-signed_in() { isolated .build/venv/bin/python -B tests/sign-in/session.py .lib/entrar/bin/entrar "$@"; }
+posit_sdk() { isolated .lib/entrar/bin/entrar demo -- .build/venv/bin/python -B tests/python/test_posit_sdk.py; }
 
 # A session beside Azurite: `beside_azurite [OPTION]... -- COMMAND...`, with the options of `entrar demo`.
 beside_azurite() { isolated .build/venv/bin/python -B tests/azurite/run.py .lib/entrar/bin/entrar demo "$@"; }
@@ -101,18 +95,21 @@ azure_r() {
     beside_azurite --token-lifetime 6 -- Rscript --vanilla -e "$test" expired
 }
 
-# Microsoft's own clients, unmodified, sign in to the emulated tenant.
+# Sign-ins for real: Microsoft's own clients, unmodified, at the emulated tenant; the agent at a provider that nobody here
+# wrote; other people's clients on the agent; a real browser.
 sign_in() {
-  ENTRAR=.lib/entrar/bin/entrar isolated .build/venv/bin/python -B tests/azurite/run.py \
-    .build/venv/bin/python -B tests/sign-in/test_microsoft.py
+  local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar
+  isolated "${python[@]}" tests/azurite/run.py .build/venv/bin/python -B tests/sign-in/test_microsoft.py || return
+  for test in provider clients browser; do
+    isolated "${python[@]}" "tests/sign-in/test_$test.py" || return
+  done
 }
 
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
-  local test=(timeout 1200 .build/venv/bin/python -B tests/git/test_git.py)
-  isolated .lib/entrar/bin/entrar demo -- "${test[@]}" &&
-    signed_in "${test[@]}" -k test_clone_fetch_and_push -k test_lfs_push_and_pull
+  isolated .lib/entrar/bin/entrar demo -- timeout 1200 .build/venv/bin/python -B tests/git/test_git.py
 }
 
 # A token for SQL Server, as far as the login that carries it. Only this step compiles the server.

@@ -1,125 +1,138 @@
-"""A tenant to sign in to and an agent to sign in by, as processes, asked as their own clients ask them.
+"""`entrar agent run` as a process, asked through its socket as our own clients ask it."""
 
-Source of the agent's requests: src/rust/crates/core/src/agent.rs.
-"""
-
-import base64
-import hashlib
 import http.client
-import http.cookiejar
 import json
 import os
-import re
-import secrets
 import socket
 import subprocess
 import time
-import urllib.parse
-import urllib.request
+from pathlib import Path
 
-RESOURCE = "https://storage.azure.com"
+SECONDS = 60
+# No test's agent takes what the machine happens to have set.
+OUTSIDE = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_RUNTIME_DIR")
 
 
-class Socket(http.client.HTTPConnection):
+class Refused(Exception):
+    """What the agent says of a failure."""
+
+    def __init__(self, kind, message, details):
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+        self.details = details
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
     def __init__(self, path):
-        super().__init__("localhost", timeout=60)
-        self.path = path
+        super().__init__("localhost", timeout=SECONDS)
+        self.path = str(path)
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
 
-def ask(connection, path, body, kind="application/json"):
-    connection.request("POST", path, body, {"Content-Type": kind})
-    return json.loads(connection.getresponse().read())
-
-
 class Agent:
-    """An agent in a directory of its own, which is to be new."""
+    """An agent with a directory of its own. To be used in `with`."""
 
-    def __init__(self, entrar, directory):
-        self.directory = directory
-        self.path = os.path.join(directory, "agent.sock")
-        started = time.perf_counter()
-        variables = {"PATH": os.environ["PATH"], "ENTRAR_RUNTIME_DIR": directory}
-        self.process = subprocess.Popen([entrar, "agent", "run"], env=variables)
+    def __init__(self, program, directory, **variables):
+        self.program = program
+        self.directory = Path(directory)
+        self.directory.mkdir(mode=0o700)
+        inherited = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+        self.variables = inherited | variables | {"ENTRAR_RUNTIME_DIR": str(self.directory)}
+        self.process = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen([self.program, "agent", "run"], env=self.variables, stdin=subprocess.DEVNULL)
+        try:
+            self._wait_until_it_listens()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+        return self
+
+    def _wait_until_it_listens(self):
+        deadline = time.monotonic() + SECONDS
         while True:
             try:
-                self.connection = Socket(self.path)
-                ask(self.connection, "/agent/status", "{}")
-                break
+                self.ask("status")
+                return
             except OSError:
-                self.connection.close()
-                if time.perf_counter() - started > 60 or self.process.poll() is not None:
+                if self.process.poll() is not None or time.monotonic() > deadline:
                     raise
-                time.sleep(0.0002)
-        self.first_answer = time.perf_counter() - started
+                time.sleep(0.02)
 
-    def memory(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) / 1024
-
-    def request(self, name, **parameters):
-        return ask(self.connection, f"/agent/{name}", json.dumps(parameters))["result"]
-
-    def token(self):
-        body = json.dumps({"method": "delegated_azure_token", "params": [RESOURCE]})
-        assert ask(self.connection, "/delegated_azure_token", body)["result"] is True
-
-    def end(self):
+    def __exit__(self, *_):
+        # It may have ended by a sign-out.
         self.process.terminate()
-        self.process.wait(60)
+        try:
+            code = self.process.wait(SECONDS)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        assert code == 0, code
 
+    def _post(self, path, body):
+        connection = Connection(self.directory / "agent.sock")
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            text = reply.read()
+            assert reply.status == 200, reply.status
+            return json.loads(text)
+        finally:
+            connection.close()
 
-class Tenant:
-    """An emulated tenant that signs in whoever comes."""
+    def ask(self, name, **parameters):
+        """The result of one of the requests that `entrar_core::agent` has."""
+        reply = self._post(f"/agent/{name}", parameters)
+        if "failure" in reply:
+            raise Refused(**reply["failure"])
+        return reply["result"]
 
-    def __init__(self, entrar):
-        words = [entrar, "emulator", "--auto-consent"]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        call = r'azure_sign_in\(tenant = "(.*)", client_id = "(.*)", authority = "(.*)"\)'
-        for line in self.process.stdout:
-            if found := re.search(call, line):
-                self.id, self.client_id, self.url = found.groups()
-                break
-        self.connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
+    def begin(self, authority, tenant, client_id, method="browser", login_hint=None):
+        return self.ask(
+            "begin",
+            authority=authority,
+            tenant=tenant,
+            client_id=client_id,
+            credential="public",
+            method=method,
+            login_hint=login_hint,
+            select_account=False,
+        )
 
-    def end(self):
-        self.process.terminate()
-        self.process.wait(60)
+    def wait(self, attempt):
+        """Until the attempt has ended; the account."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            progress = self.ask("wait", id=attempt["id"], seconds=5)
+            if progress["state"] != "waiting":
+                assert progress["state"] == "signed_in", progress["state"]
+                return progress["account"]
+        raise TimeoutError("The sign-in has not ended.")
 
-    def post(self, **form):
-        body = urllib.parse.urlencode({"client_id": self.client_id, **form})
-        path = f"/{self.id}/oauth2/v2.0/token"
-        return ask(self.connection, path, body, "application/x-www-form-urlencoded")
+    def token(self, resource):
+        """A reply of the session RPC, as its clients get it."""
+        return self._post("/delegated_azure_token", {"method": "delegated_azure_token", "params": [resource]})
 
-    def refresh_token(self):
-        """That of a sign-in of this script's own."""
-        verifier = secrets.token_urlsafe(32)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-        scope = f"openid offline_access {RESOURCE}/.default"
-        redirect = "http://localhost"
-        query = urllib.parse.urlencode({
-            "client_id": self.client_id, "response_type": "code", "redirect_uri": redirect, "scope": scope,
-            "state": "s", "code_challenge": challenge.decode().rstrip("="), "code_challenge_method": "S256",
-        })  # fmt: skip
-        self.connection.request("GET", f"/{self.id}/oauth2/v2.0/authorize?{query}")
-        reply = self.connection.getresponse()
-        reply.read()
-        answer = urllib.parse.urlsplit(reply.headers["Location"]).query
-        code = urllib.parse.parse_qs(answer)["code"][0]
-        grant = {"grant_type": "authorization_code", "redirect_uri": redirect}
-        return self.post(**grant, code=code, code_verifier=verifier)["refresh_token"]
-
-
-def sign_in(agent, tenant):
-    """Signs the tenant's default user in to the agent, as a browser does."""
-    attempt = agent.request(
-        "begin", authority=tenant.url, tenant=tenant.id, client_id=tenant.client_id, credential="public",
-        method="browser", login_hint=None, select_account=False,
-    )  # fmt: skip
-    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-    urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies).open(attempt["address"])
-    assert agent.request("wait", id=attempt["id"], seconds=20)["state"] == "signed_in"
+    def session_variables(self, *options):
+        """The variables that `entrar env` sets, as a shell has them then."""
+        commands = subprocess.run(
+            [self.program, "env", "--shell", "sh", *options],
+            env=self.variables,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        ).stdout
+        shown = subprocess.run(
+            ["sh", "-c", f"{commands}\nenv -0"], env=self.variables, check=True, capture_output=True, text=True, timeout=SECONDS
+        ).stdout
+        return dict(line.split("=", 1) for line in shown.split("\0") if line)

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::header::{ALLOW, COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -36,6 +36,8 @@ const LAST_PAGE: Duration = Duration::from_secs(15);
 const AFTER_LAST_PAGE: Duration = Duration::from_millis(500);
 /// The path of the last page, which has no secret in it.
 const DONE: &str = "/done";
+/// The path of the page that tells of an answer to another sign-in.
+const OTHER: &str = "/other";
 
 /// The ports of this machine that a browser comes back to: one number, at every loopback address that there is. Else
 /// another user could listen at the one that is left, and be taken for us.
@@ -193,11 +195,19 @@ async fn answer(
     match uri.path() {
         "/" if !query.is_empty() => site.answered(request.headers(), query).await,
         DONE => site.last_page(request.headers()).into_response(),
+        OTHER => Page::not_this_one().into_response(),
         path => match path.strip_prefix("/start/") {
             Some(start) => site.started(start),
             None => Page::missing().into_response(),
         },
     }
+}
+
+/// Tells of an answer to another sign-in. The browser goes on to the same page at an address without that answer, which may
+/// be a code that somebody else waits for.
+fn not_this_one() -> Response {
+    let refresh = [(REFRESH, format!("0; url={OTHER}"))];
+    (refresh, Page::not_this_one()).into_response()
 }
 
 impl Site {
@@ -246,10 +256,10 @@ impl Site {
 
     async fn answered(&self, headers_: &HeaderMap, query: &str) -> Response {
         let Some(answer) = Answer::read(query).filter(|_| self.has_cookie(headers_)) else {
-            return Page::not_this_one().into_response();
+            return not_this_one();
         };
         match Attempt::take(&self.attempt, answer).await {
-            Taken::NotThisOne => Page::not_this_one().into_response(),
+            Taken::NotThisOne => not_this_one(),
             Taken::Over => Page::over().into_response(),
             // The code does not stay in the address line, nor in the history behind it.
             Taken::Ended => (StatusCode::SEE_OTHER, headers(), [(LOCATION, DONE)]).into_response(),

@@ -33,17 +33,18 @@ pub(super) fn of_object(object: &Map<String, Value>, secrets: &[SecretString]) -
 /// Whether somebody has clicked "no", and no policy has.
 fn is_declined(error: &Error) -> bool {
     let details = error.details();
-    error.kind() == Kind::AccessDenied
+    let is_without_code = error.kind() == Kind::AccessDenied
         && details.aadsts.is_empty()
-        && details.oauth_error.as_deref() == Some("access_denied")
+        && details.oauth_error.as_deref() == Some("access_denied");
+    is_without_code || details.aadsts.contains(&65_004)
 }
 
 /// What happened, where an exchange has other words for it.
 fn headline(error: &Error) -> &str {
     match error.kind() {
+        _ if is_declined(error) => "the sign-in was declined",
         Kind::SignInRequired => "Entra ID did not accept the sign-in",
         Kind::ConsentRequired => "consent to what the app asks for is missing",
-        Kind::AccessDenied if is_declined(error) => "the sign-in was declined",
         Kind::AccessDenied => "your organisation does not allow this sign-in",
         Kind::Misconfigured => "the app or the tenant is not set up for this sign-in",
         _ => error.message(),
@@ -113,6 +114,9 @@ fn remedy(error: &Error) -> Option<&'static str> {
         Kind::AccessDenied if is_declined(error) => {
             Some("If that was a mistake, sign in again and agree to what the app asks for.")
         }
+        Kind::AccessDenied => Some(
+            "Give what Entra ID said to an administrator, who knows from where, and with which devices, one may sign in.",
+        ),
         Kind::SignInRequired => {
             Some("Sign in again, and complete what Entra ID asks for, such as a second factor.")
         }
