@@ -42,7 +42,7 @@
 #' @param method How you meet Entra ID; see below.
 #' @param ... Must be empty: the arguments behind it are given by name.
 #' @param login_hint The user name that the sign-in page begins with. Without it the page lets you choose.
-#' @param authority Entra ID's address, where it is none of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
+#' @param authority Entra ID's address, where it is not one of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
 #'   which may name one of those, or `https://login.microsoftonline.com`.
 #' @param replace Whether another account may take the place of the one that is signed in. `NA` asks, where
 #'   somebody can be asked.

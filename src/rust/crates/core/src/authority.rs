@@ -41,7 +41,7 @@ impl Authority {
             .find(|cloud| **cloud == text || cloud.strip_prefix("https://") == Some(&*text))
             .ok_or_else(|| {
                 BadAuthority(format!(
-                    "it is none of Microsoft's clouds, which are {}",
+                    "it is not one of Microsoft's clouds, which are {}",
                     CLOUDS.join(", ")
                 ))
             })?;
@@ -61,6 +61,10 @@ impl Authority {
         let url = address.url();
         if !url.username().is_empty() || url.password().is_some() {
             return bad("a user name or password has no place in it");
+        }
+        // They would be dropped, and the person would think that they count.
+        if text.contains(['?', '#']) {
+            return bad("a query or a fragment has no place in it");
         }
         if address.is_in_clear() {
             return bad(
@@ -168,6 +172,8 @@ mod tests {
             "id.contoso.example/canary",
             "https://canary:canary@id.contoso.example",
             "https://can/ary@id.contoso.example",
+            "https://id.contoso.example/?canary",
+            "https://id.contoso.example/#canary",
             "ftp://canary",
         ] {
             let why = Authority::given(text).unwrap_err().to_string();

@@ -138,7 +138,7 @@ impl fmt::Display for Fact<'_> {
                 let verdict = match (issuer, wanted) {
                     (Some(issuer), Some(wanted)) if issuer == wanted => "the same",
                     (Some(_), Some(_)) => "another",
-                    _ => "not to be compared",
+                    _ => "not compared",
                 };
                 let shown = |tenant: &Option<Guid>| {
                     tenant.map_or_else(|| "not known".to_owned(), |tenant| tenant.to_string())

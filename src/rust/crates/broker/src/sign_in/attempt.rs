@@ -14,7 +14,7 @@ use url::Url;
 use super::Options;
 use super::answer::{Answer, Outcome};
 use super::discovery::Discovery;
-use super::failure::{of_object, of_refusal, with_remedy};
+use super::failure::{of_object, of_refusal, too_late, with_remedy};
 use super::id_token::{Expected, Identity, identity};
 use super::secrets::{self, Secrets};
 use crate::entra::{DEADLINE, Entra, Grant, Granted, Refusal, Registration};
@@ -237,6 +237,18 @@ impl Attempt {
             };
             true
         })
+    }
+
+    /// Ends the attempt because nobody has answered; whether somebody had. Who answered in the last moment is not sent
+    /// away: then it ends with what comes of that, which the token endpoint's deadline bounds.
+    pub(super) async fn expire(&self) -> bool {
+        let is_answered = self.is_answered.swap(true, Ordering::AcqRel);
+        if is_answered {
+            self.ended().await;
+        } else {
+            self.end(Err(too_late()));
+        }
+        is_answered
     }
 
     pub(super) fn status(&self) -> Status {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
+use axum::http::header::{ALLOW, COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -22,7 +22,7 @@ use url::Url;
 
 use super::answer::Answer;
 use super::attempt::{Attempt, Status, Taken, no_random_bytes};
-use super::failure::{too_late, with_remedy};
+use super::failure::with_remedy;
 use super::pages::{Page, headers};
 use super::{LIFETIME, secrets};
 use crate::listen::{Limits, Peer, Server};
@@ -167,9 +167,9 @@ impl Running {
         let Site {
             attempt, last_page, ..
         } = &*self.site;
-        if timeout_at(deadline, attempt.ended()).await.is_err() {
-            attempt.end(Err(too_late()));
-        } else if timeout(LAST_PAGE, last_page.notified()).await.is_ok() {
+        let in_time = timeout_at(deadline, attempt.ended()).await.is_ok();
+        let is_answered = in_time || attempt.expire().await;
+        if is_answered && timeout(LAST_PAGE, last_page.notified()).await.is_ok() {
             sleep(AFTER_LAST_PAGE).await;
         }
         for server in self.servers {
@@ -188,7 +188,7 @@ async fn answer(
         return page.into_response();
     }
     if request.method() != Method::GET {
-        return (StatusCode::METHOD_NOT_ALLOWED, headers()).into_response();
+        return ([(ALLOW, "GET")], Page::not_to_be_read()).into_response();
     }
     let uri = request.uri();
     let query = uri.query().unwrap_or_default();

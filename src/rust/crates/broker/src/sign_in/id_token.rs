@@ -5,6 +5,7 @@
 
 use entrar_core::error::{Error, Kind};
 use entrar_core::guid::Guid;
+use entrar_core::text::presentable;
 use entrar_core::time::UnixTime;
 use entrar_core::token::claims;
 use secrecy::{ExposeSecret, SecretString};
@@ -54,10 +55,11 @@ pub(super) fn identity(
         .filter(Value::is_object)
         .ok_or_else(|| bad("the id_token cannot be read"))?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    // The directory lets people choose names, and R asks by them whether one account may take another's place.
     let shown = |name: &str| {
         text(name)
-            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))
-            .map(str::to_owned)
+            .map(|text| presentable(text, &[]))
+            .filter(|text| !text.is_empty())
     };
     let account = account(&claims)?;
     let issuer = expected
@@ -208,6 +210,18 @@ mod tests {
         assert!(checked(&of_device, |expected| expected.nonce = None).is_ok());
         let literal = format!("https://login.example/{TENANT}/v2.0");
         assert!(identity_with_issuer(&literal).is_ok());
+    }
+
+    #[test]
+    fn a_name_is_shown_in_the_order_in_which_it_is_written() {
+        let token = token(|claims| {
+            claims["preferred_username"] = "\u{7}".into();
+            claims["upn"] = "ada\u{202e}@example.com".into();
+            claims["name"] = "Ada\r\nExample\u{2066}".into();
+        });
+        let identity = checked(&token, |_| {}).unwrap();
+        assert_eq!(identity.username.as_deref(), Some("ada@example.com"));
+        assert_eq!(identity.name.as_deref(), Some("Ada Example"));
     }
 
     fn identity_with_issuer(issuer: &str) -> Result<Identity, Error> {

@@ -31,7 +31,7 @@ use crate::entra::ClientAuth;
 use answer::{Answer, pasted_query};
 use attempt::{Attempt, Taken};
 use discovery::Discovery;
-use failure::{misconfigured, too_late};
+use failure::misconfigured;
 
 pub use attempt::{SignedIn, Status};
 pub use id_token::{Identity, is_of_another};
@@ -135,7 +135,7 @@ impl SignIn {
                 let late = Arc::clone(&attempt);
                 let ended = async move {
                     if timeout_at(deadline, late.ended()).await.is_err() {
-                        late.end(Err(too_late()));
+                        late.expire().await;
                     }
                 };
                 (attempt, Invitation::Paste(address), tokio::spawn(ended))

@@ -133,8 +133,8 @@ impl Page {
     /// A browser of another user, or of nobody knows whom.
     pub(super) fn stranger() -> Self {
         let text = [
-            "It was begun by another user of this machine, or the system does not tell whose browser this is.",
-            "Nothing has changed: that sign-in goes on.",
+            "It was begun by another user of this machine, or the system does not tell whose browser this is. Nothing has changed: that sign-in goes on.",
+            "If it is yours, begin again in R with azure_sign_in(method = \"paste\"), which works with any browser.",
         ];
         Self::new(
             StatusCode::FORBIDDEN,
@@ -150,6 +150,17 @@ impl Page {
             ["The request comes from another page, or was made to another name than localhost."];
         Self::new(
             StatusCode::BAD_REQUEST,
+            Tone::Note,
+            "This is not where a sign-in ends",
+            &text,
+        )
+    }
+
+    /// A request that is not for a page.
+    pub(super) fn not_to_be_read() -> Self {
+        let text = ["This address is only read. Finish the sign-in in the window that R opened."];
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
             Tone::Note,
             "This is not where a sign-in ends",
             &text,

@@ -36,7 +36,7 @@ pub(crate) enum Error {
     /// Another one is about to end, or to begin, and does neither.
     #[error("another agent of yours is about to end, and has not done so for {} seconds; end it with kill, or wait", .0.as_secs())]
     Stuck(Duration),
-    /// What an agent needs cannot be had at this path.
+    /// An agent lacks what it needs at this path.
     #[error("the agent cannot use {}: {}. {}", .0.display(), why(.1), remedy(.1))]
     Place(PathBuf, io::Error),
     /// It could not be started.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use entra_emulator::User;
 use entrar_core::agent::Progress;
-use entrar_core::error::Kind;
+use entrar_core::error::{Error, Kind};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -39,6 +39,11 @@ fn is_alive(pid: u32) -> bool {
     status
         .rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// A process that is killed closes its files one after the other: a client may still be taken in, and left without a reply.
+fn is_of_a_dead_agent(error: &Error) -> bool {
+    matches!(error.kind(), Kind::NoSession | Kind::Unreachable)
 }
 
 // Its life.
@@ -154,8 +159,7 @@ fn a_start_waits_for_one_that_is_about_to_end() {
         place.succeeds(&["agent", "stop"]);
         assert!(!place.socket().exists());
         let start = place.command(&["agent", "start"]).spawn().unwrap();
-        let is_too_early = place.run(&["agent", "status"]).status.code() != Some(3);
-        assert!(!is_too_early && is_alive(agent.pid()));
+        assert!(is_alive(agent.pid()));
         // Long enough for it to find the place taken, as a rule.
         thread::sleep(Duration::from_millis(300));
         entra.open();
@@ -219,7 +223,7 @@ fn a_kill_during_a_sign_in_is_an_error_of_a_kind_for_who_waits() {
         thread::sleep(Duration::from_millis(50));
         agent.kill();
         let error = waiting.join().unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::NoSession, "{error}");
+        assert!(is_of_a_dead_agent(&error), "{error}");
     });
     let _next = place.agent();
     let error = place.progress(&attempt).unwrap_err();
@@ -258,7 +262,7 @@ fn a_kill_during_an_exchange_is_an_error_of_a_kind() {
         entra.wait_for_visitor();
         agent.kill();
         let error = asking.join().unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::NoSession, "{error}");
+        assert!(is_of_a_dead_agent(&error), "{error}");
     });
 }
 
@@ -1060,33 +1064,49 @@ fn nothing_secret_is_logged_however_much_is() {
 }
 
 #[test]
-fn two_hundred_who_ask_at_once_are_all_answered() {
+fn two_hundred_processes_at_once_all_get_a_token() {
     let (place, entra) = (Place::new(), Entra::new());
     let _agent = place.agent();
     place.sign_ada_in(&entra);
+    let commands: Vec<_> = (0..20)
+        .map(|_| place.command(&["env", "--shell", "sh"]).spawn().unwrap())
+        .collect();
+    // Of all that is installed everywhere it starts fastest.
+    let program = r#"use Socket;
+alarm 60;
+my $body = qq({"method": "delegated_azure_token", "params": ["$ARGV[1]"]});
+my $head = "POST /delegated_azure_token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+socket(my $agent, PF_UNIX, SOCK_STREAM, 0) or die $!;
+connect($agent, pack_sockaddr_un($ARGV[0])) or die $!;
+syswrite($agent, $head . "Content-Length: " . length($body) . "\r\n\r\n" . $body) or die $!;
+print while <$agent>;"#;
     let resources = [
         GRAPH,
         STORAGE,
         "https://vault.azure.net",
         "https://database.windows.net",
     ];
-    let commands: Vec<_> = (0..20)
-        .map(|_| place.command(&["env", "--shell", "sh"]).spawn().unwrap())
+    let asking: Vec<_> = resources
+        .into_iter()
+        .cycle()
+        .take(200)
+        .map(|resource| {
+            let mut command = std::process::Command::new("perl");
+            command.args(["-e", program]);
+            command.arg(place.socket()).arg(resource);
+            place.furnish(&mut command);
+            command.spawn().unwrap()
+        })
         .collect();
-    thread::scope(|scope| {
-        let asking: Vec<_> = resources
-            .into_iter()
-            .cycle()
-            .take(200)
-            .map(|resource| {
-                let place = &place;
-                scope.spawn(move || place.token(resource))
-            })
-            .collect();
-        for asking in asking {
-            asking.join().unwrap().unwrap();
-        }
-    });
+    for asking in asking {
+        let output = ended(asking);
+        let reply = stdout(&output);
+        assert!(
+            reply.contains("{\"result\":true,\"token\":{\"access_token\":\"ey"),
+            "{reply}{}",
+            stderr(&output)
+        );
+    }
     let mut addresses = Vec::new();
     for command in commands {
         let output = ended(command);
@@ -1137,6 +1157,7 @@ fn its_status_shows_how_it_reaches_entra_and_no_secret() {
     let mut command = place.command(&["agent", "start"]);
     command
         .env("https_proxy", "http://me:canary@proxy.example:3128")
+        .env("HTTP_PROXY", "http://me:can/ary@proxy.example:3128")
         .env("no_proxy", "localhost,.example")
         .env("REQUESTS_CA_BUNDLE", &bundle)
         .env("AZURE_CLIENT_SECRET", "canary")
@@ -1148,6 +1169,7 @@ fn its_status_shows_how_it_reaches_entra_and_no_secret() {
         "signed in: nobody",
         "ends:      after 720 minutes without a request",
         "proxy:     https_proxy: http://proxy.example:3128",
+        "proxy:     HTTP_PROXY: an address that is not understood",
         "proxy:     no_proxy: localhost,.example",
         &format!(
             "trusted:   the certificates of REQUESTS_CA_BUNDLE: {}",
@@ -1159,7 +1181,10 @@ fn its_status_shows_how_it_reaches_entra_and_no_secret() {
             "{line}: {status}"
         );
     }
-    assert!(!status.contains("canary"), "{status}");
+    assert!(
+        !status.contains("canary") && !status.contains("ary@"),
+        "{status}"
+    );
     if is_root() {
         // It has what it was started with and is to have, and nothing else.
         let environ = fs::read(format!("/proc/{}/environ", place.pid().unwrap())).unwrap();
@@ -1174,6 +1199,7 @@ fn its_status_shows_how_it_reaches_entra_and_no_secret() {
             [
                 "ENTRAR_RUNTIME_DIR",
                 "HOME",
+                "HTTP_PROXY",
                 "PATH",
                 "REQUESTS_CA_BUNDLE",
                 "https_proxy",

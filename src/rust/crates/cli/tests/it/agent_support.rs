@@ -518,8 +518,13 @@ pub(crate) fn raw(mut stream: impl Read + Write, request: &[u8]) -> Option<Reply
     let _ = stream.write_all(request);
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
-    while let Ok(read @ 1..) = stream.read(&mut part) {
-        bytes.extend_from_slice(&part[..read]);
+    loop {
+        match stream.read(&mut part) {
+            Ok(read @ 1..) => bytes.extend_from_slice(&part[..read]),
+            // As the end of a child does where a read has a timeout.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => break,
+        }
     }
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n")?;

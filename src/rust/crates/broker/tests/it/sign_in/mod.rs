@@ -3,6 +3,7 @@
 mod apps;
 mod browser;
 mod device_code;
+mod odd_tenants;
 mod paste;
 mod strangers;
 mod tenants;

@@ -37,6 +37,7 @@ async fn another_hosts_name_another_page_and_another_verb_get_nothing() {
     ] {
         let reply = request.send().await.unwrap();
         assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(reply.headers()["allow"], "GET");
         assert!(!reply.headers().contains_key("access-control-allow-origin"));
     }
     assert_eq!(get().send().await.unwrap().status(), StatusCode::FOUND);
@@ -59,17 +60,28 @@ async fn both_loopback_addresses_answer() {
     }
 }
 
-/// What a program of another user gets at an address: its status, or nothing.
+/// What a program of another user gets at an address, by name and by each loopback address: the statuses.
 #[cfg(target_os = "linux")]
 async fn as_another_user(url: &str, cookie: &str) -> String {
-    let program = "import sys, urllib.request, urllib.error\n\
+    let program = "import sys, socket, urllib.request, urllib.error\n\
+        from urllib.parse import urlsplit\n\
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n\
-        request = urllib.request.Request(sys.argv[1], headers={'Cookie': sys.argv[2]})\n\
-        try: print(opener.open(request).status)\n\
-        except urllib.error.HTTPError as error: print(error.code)";
+        port = urlsplit(sys.argv[1]).port\n\
+        for host in ('localhost', '127.0.0.1', '[::1]'):\n\
+        \u{20}   address = sys.argv[1].replace('localhost', host, 1)\n\
+        \u{20}   head = {'Cookie': sys.argv[2], 'Host': 'localhost:%d' % port}\n\
+        \u{20}   try: print(opener.open(urllib.request.Request(address, headers=head)).status)\n\
+        \u{20}   except urllib.error.HTTPError as error: print(error.code)\n\
+        \u{20}   except urllib.error.URLError: print('closed')";
+    run_as_another_user(&["python3", "-c", program, url, cookie]).await
+}
+
+/// What a program of another user prints.
+#[cfg(target_os = "linux")]
+async fn run_as_another_user(words: &[&str]) -> String {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    command.args(["/usr/bin/env", "python3", "-c", program, url, cookie]);
+    command.arg("/usr/bin/env").args(words);
     command.current_dir("/");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
@@ -81,7 +93,29 @@ async fn as_another_user(url: &str, cookie: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A user who reads the address from the browser's command line opens it first, and posts a code of their own.
+/// A program of the person's own that has the start address on its command line, as a browser that was just opened.
+#[cfg(target_os = "linux")]
+struct Opened(std::process::Child);
+
+#[cfg(target_os = "linux")]
+impl Opened {
+    fn new(start: &url::Url) -> Self {
+        let words = ["-c", "import sys; sys.stdin.read()", start.as_str()];
+        let mut command = Command::new("python3");
+        command.args(words).stdin(std::process::Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A user who reads the address from the browser's command line opens it first, and brings a code of their own.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn another_user_of_this_machine_gets_nothing_and_ends_nothing() {
@@ -91,12 +125,25 @@ async fn another_user_of_this_machine_gets_nothing_and_ends_nothing() {
     let emulator = tenant(auto());
     let sign_in = begin(&emulator, Method::Browser).await;
     let start = start(&sign_in);
-    assert_eq!(as_another_user(start.as_str(), "").await, "403");
+    let opened = Opened::new(&start);
+    let path = format!("/proc/{}/cmdline", opened.0.id());
+    let words = run_as_another_user(&["cat", &path]).await;
+    let found = words.split('\0').find(|word| word.contains("/start/"));
+    let found = found.unwrap();
+    assert_eq!(found, start.as_str());
+    let has_version_6 = std::net::TcpListener::bind(("::1", 0)).is_ok();
+    let refused = match has_version_6 {
+        true => "403\n403\n403",
+        false => "403\n403\nclosed",
+    };
+    assert_eq!(as_another_user(found, "").await, refused);
+    let own = format!("{}code=canary&state=canary", callback(&start));
+    assert_eq!(as_another_user(&own, "").await, refused);
     let mut browser = Browser::new();
     let answer = browser.open(&start, &callback(&start)).await.url;
     // Even with everything that the person's own browser has.
     let cookie = browser.cookies.join("; ");
-    assert_eq!(as_another_user(answer.as_str(), &cookie).await, "403");
+    assert_eq!(as_another_user(answer.as_str(), &cookie).await, refused);
     assert!(matches!(sign_in.status(), Status::Waiting));
     browser.open(&answer, "").await;
     assert_eq!(username(&sign_in).await, "ada@example.com");
