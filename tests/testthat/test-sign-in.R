@@ -148,8 +148,6 @@ test_that("what the person or the tenant refuses is an error that says what to d
   expect_identical(denied$kind, "access_denied")
   elsewhere <- failed_sign_in(tenant = "elsewhere.example")
   expect_identical(elsewhere$kind, "misconfigured")
-  app <- failed_sign_in(client_id = "99999999-2222-3333-4444-555555555555")
-  expect_s3_class(app, "entrar_error")
   expect_null(azure_account())
   expect_snapshot(cat(conditionMessage(denied), conditionMessage(elsewhere), sep = "\n\n"), transform = steady)
   # The next one can succeed.

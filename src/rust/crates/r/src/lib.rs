@@ -192,6 +192,7 @@ fn keep_failure(
 #[extendr]
 fn drop_tokens() {
     cache::forget();
+    account::forget();
 }
 
 /// When a token is to be renewed, in Unix seconds.

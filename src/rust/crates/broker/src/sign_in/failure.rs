@@ -51,6 +51,9 @@ pub(super) fn cancelled() -> Error {
     )
 }
 
+/// What to do where the person said no.
+const DECLINED: &str = "If that was a mistake, sign in again and agree to what the app asks for.";
+
 /// What to do, by code and then by kind, where a sign-in needs other words than an exchange.
 fn remedy(error: &Error) -> Option<&'static str> {
     let of_code = error.details().aadsts.iter().find_map(|code| match code {
@@ -67,6 +70,7 @@ fn remedy(error: &Error) -> Option<&'static str> {
         50_020 | 90_072 => Some(
             "Sign in with an account of this tenant, or ask its administrator to invite yours as a guest.",
         ),
+        65_004 => Some(DECLINED),
         50_105 => Some("Ask an administrator to assign you to the app in Entra ID."),
         50_199 | 530_036 | 530_033 | 50_097 => Some(
             "Your organisation does not accept a device code here: sign in with method = \"browser\", or \"paste\".",
@@ -78,7 +82,7 @@ fn remedy(error: &Error) -> Option<&'static str> {
         (Kind::AccessDenied, Some("access_denied" | "authorization_declined"))
             if error.details().aadsts.is_empty() =>
         {
-            Some("If that was a mistake, sign in again and agree to what the app asks for.")
+            Some(DECLINED)
         }
         (Kind::SignInRequired, _) => {
             Some("Sign in again, and complete what Entra ID asks for, such as a second factor.")
@@ -116,7 +120,12 @@ mod tests {
                 Kind::AccessDenied,
                 "If that was a mistake",
             ),
-            ("access_denied", 65_004, Kind::ConsentRequired, "consent"),
+            (
+                "access_denied",
+                65_004,
+                Kind::ConsentRequired,
+                "If that was a mistake",
+            ),
             (
                 "invalid_request",
                 50_011,
