@@ -8,7 +8,10 @@
 #' `browseVignettes("entrar")` lists the articles, if the package was installed from a tarball that `R CMD build` made.
 #'
 #' @section Without Workbench:
-#' The command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
+#' [azure_sign_in()] signs you in to your organisation's tenant, for every R process of yours on this machine;
+#' `vignette("sign-in", "entrar")` tells how.
+#'
+#' To try things out without a tenant, the command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
 #' tenant; in a shell:
 #'
 #' ```sh
@@ -16,7 +19,8 @@
 #' ```
 #'
 #' Its tokens are good for the tenant's own small Microsoft Graph, Blob storage and Key Vault, whose addresses are in
-#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB` and `ENTRAR_DEMO_VAULT`; `entrar demo --help` tells more. For
+#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB` and `ENTRAR_DEMO_VAULT`; `entrar demo --help` tells more. `entrar emulator` in
+#' its place runs the tenant alone, and prints the call of [azure_sign_in()] that signs in to it. For
 #' the tests of a package there is [with_emulated_azure()].
 #'
 #' @keywords internal
