@@ -8,10 +8,10 @@
 #' `browseVignettes("entrar")` lists the articles, if the package was installed from a tarball that `R CMD build` made.
 #'
 #' @section Without Workbench:
-#' [azure_sign_in()] signs you in to your organisation's tenant, for every R process of yours on this machine;
-#' `vignette("sign-in", "entrar")` tells how.
+#' [azure_sign_in()] signs you in to a tenant where Workbench has not: on a laptop, RStudio Server, a login node, in a
+#' container. `vignette("sign-in", "entrar")` says what that needs.
 #'
-#' To try things out without a tenant, the command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
+#' To try things out without a tenant: the command `entrar`, installed with the package, runs a program in a session of a made-up person in an emulated
 #' tenant; in a shell:
 #'
 #' ```sh
@@ -19,8 +19,7 @@
 #' ```
 #'
 #' Its tokens are good for the tenant's own small Microsoft Graph, Blob storage and Key Vault, whose addresses are in
-#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB` and `ENTRAR_DEMO_VAULT`; `entrar demo --help` tells more. `entrar emulator` in
-#' its place runs the tenant alone, and prints the call of [azure_sign_in()] that signs in to it. For
+#' `ENTRAR_DEMO_GRAPH`, `ENTRAR_DEMO_BLOB` and `ENTRAR_DEMO_VAULT`; `entrar demo --help` tells more. For
 #' the tests of a package there is [with_emulated_azure()].
 #'
 #' @keywords internal

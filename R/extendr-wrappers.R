@@ -172,4 +172,8 @@ agent_request <- function(name, parameters, timeout) .Call(wrap__agent_request, 
 #' @noRd
 session_variables <- function(timeout) .Call(wrap__session_variables, timeout)
 
+#' Notes who is signed in to the agent: this process knows, and need not be warned.
+#' @noRd
+note_account <- function() .Call(wrap__note_account)
+
 # nolint end

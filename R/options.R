@@ -1,4 +1,4 @@
-# The option `entrar.timeout`, and the help page of all that can be set.
+# The options, and the help page of all that can be set.
 
 #' Options and environment variables
 #'
@@ -6,8 +6,8 @@
 #' * `entrar.timeout`: how long a call may take in all, in seconds; 30 if it is not set. The
 #'   variable `ENTRAR_TIMEOUT` does the same where the option is not set. Anything but one number above 0
 #'   and at most 86400 is an error.
-#' * `entrar.tenant`, `entrar.client_id`: the tenant and the app that [azure_sign_in()] signs in to where it is given none
-#'   and `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` are not set.
+#' * `entrar.tenant`, `entrar.client_id`: what [azure_sign_in()] signs in to where neither its arguments nor the variables below
+#'   say.
 #'
 #' @section Variables that Posit Workbench sets:
 #' * `RS_SERVER_ADDRESS`: the server's address, for example `http://127.0.0.1:8787`.
@@ -19,11 +19,9 @@
 #' @section Variables of sessions without Posit Workbench:
 #' * `ENTRAR_RUNTIME_DIR`: the directory where your agent is found. It has to be yours alone (mode 0700) and on a disk of
 #'   this machine. If it is not set, that is `entrar` in the directory `XDG_RUNTIME_DIR`, else `/tmp/entrar-UID`.
+#' * `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_AUTHORITY_HOST`, and for an app that proves itself `AZURE_CLIENT_SECRET`,
+#'   `AZURE_CLIENT_CERTIFICATE_PATH` or `AZURE_FEDERATED_TOKEN_FILE`: what [azure_sign_in()] signs in to.
 #' * `ENTRAR_ORIGIN`: `agent` or `hub`, where one of those has set `RS_SERVER_ADDRESS`.
-#' * `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`: the tenant and the app that [azure_sign_in()] signs in to.
-#' * `AZURE_AUTHORITY_HOST`: Entra ID's address, of one of Microsoft's clouds: another one is an error.
-#' * `AZURE_CLIENT_SECRET`, else `AZURE_CLIENT_CERTIFICATE_PATH`, else `AZURE_FEDERATED_TOKEN_FILE`: how the app of
-#'   `AZURE_CLIENT_ID` proves itself, if it is no public client.
 #'
 #' @section Variables of the network:
 #' * `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`, else `SSL_CERT_FILE`: certificates in PEM form, in
@@ -32,7 +30,7 @@
 #'   is never used for an address of this machine.
 #'
 #' @name entrar-options
-#' @aliases entrar.timeout entrar.tenant entrar.client_id ENTRAR_TIMEOUT ENTRAR_RUNTIME_DIR ENTRAR_ORIGIN
+#' @aliases entrar.timeout ENTRAR_TIMEOUT
 NULL
 
 default_timeout <- 30

@@ -8,7 +8,7 @@
 #'
 #' What keeps you signed in is a small program of yours, the *agent*, which `azure_sign_in()` starts when none runs. It
 #' outlives R and serves your user alone. It ends when you sign out, when nobody has asked it anything for 12 hours,
-#' when you stop it with `entrar agent stop`, or with the machine. There is none on Windows.
+#' when you stop it with `entrar agent stop`, or with the machine.
 #'
 #' @section Which app:
 #' Entra ID signs people in to an *app*, which decides what tokens may be used for. entrar has none of its own.
@@ -43,10 +43,10 @@
 #' @param method How you meet Entra ID; see below.
 #' @param ... Must be empty: the arguments behind it are given by name.
 #' @param login_hint The user name that the sign-in page begins with. Without it the page lets you choose.
-#' @param authority Entra ID's address, where it is none of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
+#' @param authority Entra ID's address, where it is not one of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
 #'   which may name one of those, or `https://login.microsoftonline.com`.
 #' @param replace Whether another account may take the place of the one that is signed in. `NA` asks, where
-#'   somebody can be asked, and else is `FALSE`.
+#'   somebody can be asked, and is `FALSE` elsewhere.
 #'
 #' @return `azure_sign_in()` and `azure_account()`: the account, a list of class `entrar_account` with the strings
 #'   `username`, `name`, `tenant`, `object_id`, `client_id`, `authority` and `method`, `NA` where nothing is known, and
@@ -79,9 +79,9 @@ azure_sign_in <- function(
     stop("`replace` must be TRUE, FALSE or NA.", call. = FALSE)
   }
   wanted <- list(
-    tenant = check_text(tenant %||% option_unless("AZURE_TENANT_ID", "entrar.tenant"), "tenant"),
+    tenant = check_text(given_or_option(tenant, "AZURE_TENANT_ID", "entrar.tenant"), "tenant"),
     client_id = check_text(
-      client_id %||% option_unless("AZURE_CLIENT_ID", "entrar.client_id"),
+      given_or_option(client_id, "AZURE_CLIENT_ID", "entrar.client_id"),
       "client_id"
     ),
     login_hint = check_text(login_hint, "login_hint"),
@@ -104,6 +104,7 @@ azure_sign_in <- function(
   }
   signed_in <- TRUE
   azure_forget()
+  note_account()
   # Variables of an agent before would lead to nobody.
   if (identical(Sys.getenv("ENTRAR_ORIGIN"), "agent")) {
     azure_session_env(inline = nzchar(Sys.getenv("RS_SESSION_RPC_COOKIE")))
@@ -179,12 +180,10 @@ azure_session_env <- function(inline = FALSE) {
   invisible(variables[!secret & !is.na(variables)])
 }
 
-# Only where the variable says nothing: it may be meant for one process, an option is for all.
-option_unless <- function(variable, option) {
-  if (!nzchar(Sys.getenv(variable))) getOption(option)
+# The option only where the variable says nothing: that may be meant for one process, an option is for all.
+given_or_option <- function(given, variable, option) {
+  if (is.null(given) && !nzchar(Sys.getenv(variable))) getOption(option) else given
 }
-
-`%||%` <- function(x, y) if (is.null(x)) y else x
 
 check_text <- function(text, name) {
   if (is.null(text)) {

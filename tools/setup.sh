@@ -45,6 +45,8 @@ apt_packages() {
   [ "$goal" = demo ] || for command in git git-lfs openssl; do
     have "$command" || echo "$command"
   done
+  # Ubuntu's package is an empty one that brings a snap: there a browser has to be installed by hand.
+  [ "$goal" = demo ] || have chromium || echo chromium
   # The SQL Server of the tests is built on it.
   [ "$goal" = demo ] || has_openssl || echo libssl-dev pkg-config
   [ "$goal" = demo ] || have pandoc || echo pandoc
@@ -117,6 +119,7 @@ setup_macos() {
   [ "$goal" = demo ] || have git-lfs || brew install git-lfs
   [ "$goal" = demo ] || brew list openssl@3 >/dev/null 2>&1 || brew install openssl@3
   [ "$goal" = demo ] || have pandoc || brew install pandoc
+  [ "$goal" = demo ] || have chromium || brew install --cask chromium
   missing=$(missing_r_packages)
   [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
 }
@@ -138,6 +141,8 @@ setup_other() {
   OpenSSL with its headers, pkg-config"
     have pandoc || lacking="$lacking
   pandoc"
+    have chromium || lacking="$lacking
+  Chromium, as the command chromium"
     missing=$(missing_r_packages)
     [ -z "$missing" ] || lacking="$lacking
   the R packages $missing"
@@ -158,7 +163,7 @@ setup_venv() {
   cp tools/requirements.txt .build/venv/
 }
 
-# --- Azurite and a client of SQL Server, from npm: everywhere the same ---------------------------
+# --- Azurite, a client of SQL Server, and what signing in is tried with, from npm: everywhere the same
 
 # They run on the Node among Python's packages, which is new enough for them wherever this is. npm is the machine's,
 # if it has one, for that one knows the machine's settings.
@@ -174,16 +179,17 @@ os.execv(node, [node, os.path.join(root, "lib", "node_modules", "npm", "bin", "n
   fi
 }
 
-setup_azurite() {
+# setup_node_packages NAME: what tests/NAME/package-lock.json says, into .build/NAME.
+setup_node_packages() {
   # The copy is made last: it says what was installed, and that all of it was.
-  if cmp -s tests/azurite/package-lock.json .build/azurite/installed; then
+  if cmp -s "tests/$1/package-lock.json" ".build/$1/installed"; then
     return
   fi
-  rm -rf .build/azurite
-  mkdir -p .build/azurite
-  cp tests/azurite/package.json tests/azurite/package-lock.json tests/azurite/.npmrc .build/azurite/
-  run_npm ci --prefix .build/azurite --ignore-scripts --no-audit --no-fund --loglevel=error
-  cp tests/azurite/package-lock.json .build/azurite/installed
+  rm -rf ".build/$1"
+  mkdir -p ".build/$1"
+  cp "tests/$1/package.json" "tests/$1/package-lock.json" "tests/$1/.npmrc" ".build/$1/"
+  run_npm ci --prefix ".build/$1" --ignore-scripts --no-audit --no-fund --loglevel=error
+  cp "tests/$1/package-lock.json" ".build/$1/installed"
 }
 
 case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
@@ -198,5 +204,6 @@ fi
 has_rust || fail "Rust $minimum_rust or newer is needed, and an older one comes first on the PATH: $(command -v cargo), $(command -v rustc)"
 if [ "$goal" = test ]; then
   setup_venv
-  setup_azurite
+  setup_node_packages azurite
+  setup_node_packages sign-in
 fi

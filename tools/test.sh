@@ -13,7 +13,7 @@ isolated() {
   env -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u SSL_CERT_FILE -u SSL_CERT_DIR \
     -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy -u NO_PROXY -u no_proxy \
     -u RS_SERVER_ADDRESS -u RS_SESSION_RPC_COOKIE -u PWB_SESSION_RUNTIME_DIR -u POSIT_PRODUCT -u RSTUDIO_VERSION \
-    -u ENTRAR_RUNTIME_DIR -u ENTRAR_TIMEOUT \
+    -u ENTRAR_RUNTIME_DIR -u ENTRAR_ORIGIN -u ENTRAR_TIMEOUT \
     -u GIT_SSL_CAINFO -u GIT_SSL_CAPATH -u GIT_SSL_NO_VERIFY -u GIT_CONFIG_COUNT -u GIT_CONFIG_GLOBAL -u GIT_TRACE \
     -u GIT_ASKPASS -u SSH_ASKPASS -u CI "$@"
 }
@@ -95,10 +95,15 @@ azure_r() {
     beside_azurite --token-lifetime 6 -- Rscript --vanilla -e "$test" expired
 }
 
-# Microsoft's own clients, unmodified, sign in to the emulated tenant.
+# Sign-ins for real: Microsoft's own clients, unmodified, at the emulated tenant; the agent at a provider that nobody here
+# wrote; other people's clients on the agent; a real browser.
 sign_in() {
-  ENTRAR=.lib/entrar/bin/entrar isolated .build/venv/bin/python -B tests/azurite/run.py \
-    .build/venv/bin/python -B tests/sign-in/test_microsoft.py
+  local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar
+  isolated "${python[@]}" tests/azurite/run.py .build/venv/bin/python -B tests/sign-in/test_microsoft.py || return
+  for test in provider clients browser; do
+    isolated "${python[@]}" "tests/sign-in/test_$test.py" || return
+  done
 }
 
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for

@@ -13,7 +13,7 @@ if (!nzchar(account)) {
 
 containers <- if (requireNamespace("AzureStor", quietly = TRUE)) {
   token <- getDelegatedAzureToken("https://storage.azure.com", as = "AzureToken")
-  # AzureStor warns of a host that is none of Azure's.
+  # AzureStor warns of a host that is not Azure's.
   endpoint <- suppressWarnings(AzureStor::blob_endpoint(account, token = token))
   names(AzureStor::list_blob_containers(endpoint))
 } else {

@@ -35,8 +35,9 @@ class Tenant:
             with opener.open(f"{url}/common/{path}", timeout=60) as reply:
                 return json.load(reply)
 
-        self.id = read("v2.0/.well-known/openid-configuration")["issuer"].split("/")[-2]
-        self.keys = {key["kid"]: jwt.PyJWK(key) for key in read("discovery/v2.0/keys")["keys"]}
+        keys = read("discovery/v2.0/keys")["keys"]
+        self.id = keys[0]["issuer"].split("/")[-2]
+        self.keys = {key["kid"]: jwt.PyJWK(key) for key in keys}
 
     def claims(self, token):
         """A token's claims; its expiry is for the resource to judge, by its own clock."""

@@ -47,7 +47,7 @@ in_another_process <- function(..., session = TRUE) {
   system2(rscript, c("--vanilla", script), stdout = TRUE, stderr = TRUE)
 }
 
-# What there is of a token: TRUE and FALSE, since its secret is not to be printed.
+# What there is of a token: TRUE and FALSE, since its secret must not be printed.
 state <- "cat(login$token$validate(), is.character(login$token$credentials$access_token), '\\n')"
 
 test_that("AzureRMR and AzureGraph list a login that was made from a token, and get it", {

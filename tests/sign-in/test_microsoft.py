@@ -25,7 +25,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CertificateCredential, ClientSecretCredential, DeviceCodeCredential
 from azure.identity import InteractiveBrowserCredential
 from azure.storage.blob import BlobServiceClient
-from emulator import Emulator
+from emulator import HttpsEmulator
 
 STORAGE = "https://storage.azure.com/.default"
 GRAPH = "https://graph.microsoft.com/.default"
@@ -50,7 +50,7 @@ def setUpModule():
     global TENANT, AUTHORITY, LOG
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sign-in-")))
-        TENANT = stack.enter_context(Emulator(os.environ["ENTRAR"], directory))
+        TENANT = stack.enter_context(HttpsEmulator(os.environ["ENTRAR"], directory))
         AUTHORITY = f"{TENANT.url}/{TENANT.tenant_id}"
         LOG = directory / "browser.log"
         bundle = directory / "bundle.pem"

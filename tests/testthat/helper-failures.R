@@ -2,7 +2,7 @@
 
 storage <- "https://storage.azure.com"
 
-# Asks for a token that cannot be had; checks class, fields, that no deadline was waited for (30 seconds, where a test
+# Asks for a token that is not granted; checks class, fields, that no deadline was waited for (30 seconds, where a test
 # sets no other), and that nothing secret shows.
 # Returns the message for a snapshot, without what differs from run to run.
 failure <- function(

@@ -25,12 +25,6 @@ certificate <- function(name) {
 # Makes NAME.pem and NAME.key for each.
 make_peers_certificates <- function(directory) {
   at <- function(...) file.path(directory, paste0(...))
-  openssl <- function(...) {
-    status <- system2("openssl", shQuote(c(...)), stdout = FALSE, stderr = FALSE)
-    if (status != 0) {
-      stop("openssl ", paste(..., collapse = " "), " failed")
-    }
-  }
   # RSA, since what has no forward secrecy signs nothing, but decrypts.
   key <- c("-newkey", "rsa:2048", "-nodes")
   self_signed <- function(name, subject, names, ...) {

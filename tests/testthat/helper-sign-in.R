@@ -1,37 +1,45 @@
-# An emulated tenant that one can sign in to, a browser without a window, and an agent of the test's own.
+# A tenant to sign in to, a browser that does what a person would, and a place for the agent.
 
-tenant <- new.env()
+tenants <- new.env()
 
-# Starts the tenant of this file's tests, once.
-emulated_tenant <- function(frame = testthat::teardown_env()) {
-  if (is.null(tenant$id)) {
-    output <- tempfile("emulator")
-    # It notes its process id, and becomes the emulator.
+# The emulated tenant of all these tests: its address, its id and its public app. It is started on first use.
+emulated_tenant <- function() {
+  if (is.null(tenants$found)) {
+    directory <- tempfile("tenant-")
+    dir.create(directory)
+    said <- file.path(directory, "said")
+    pid <- file.path(directory, "pid")
+    program <- system.file("bin", "entrar", package = "entrar")
     script <- sprintf(
-      "echo $$ >'%s.pid'; exec '%s' emulator >'%s' 2>&1",
-      output,
-      entrar_program(),
-      output
+      "echo $$ > '%s.new'; mv '%s.new' '%s'; exec '%s' emulator > '%s'",
+      pid,
+      pid,
+      pid,
+      program,
+      said
     )
-    withr::with_envvar(c(https_proxy = NA), {
-      system2("sh", c("-c", shQuote(script)), wait = FALSE)
-    })
-    wait_for(file.exists(output) && any(grepl("MSAL", readLines(output))), "the tenant")
-    pid <- as.integer(readLines(paste0(output, ".pid")))
-    withr::defer(tools::pskill(pid), frame)
-    lines <- readLines(output)
-    field <- function(pattern) sub(pattern, "\\1", grep(pattern, lines, value = TRUE)[[1]])
-    tenant$authority <- field("^  export AZURE_AUTHORITY_HOST='(.*)'$")
-    tenant$client_id <- field("^  export AZURE_CLIENT_ID='(.*)'$")
-    tenant$id <- field("^  export AZURE_TENANT_ID='(.*)'$")
+    system2("sh", c("-c", shQuote(script)), wait = FALSE)
+    wait_for(file.exists(pid), "the emulated tenant")
+    started <- as.integer(readLines(pid))
+    withr::defer(tools::pskill(started), testthat::teardown_env())
+    line <- "azure_sign_in\\(tenant = \"(.*)\", client_id = \"(.*)\", authority = \"(.*)\"\\)"
+    lines <- function() grep(line, readLines(said, warn = FALSE), value = TRUE)
+    wait_for(file.exists(said) && length(lines()) > 0, "the emulated tenant's word")
+    parts <- regmatches(lines(), regexec(line, lines()))[[1]]
+    tenants$found <- list(tenant = parts[[2]], client_id = parts[[3]], authority = parts[[4]])
   }
-  tenant
+  tenants$found
 }
 
-# A session in which an agent may be started, which ends with the test.
-local_own_agent <- function(..., frame = parent.frame()) {
-  skip_on_os("windows")
-  # A socket's path has to be short.
+# What the browser says of where it ends.
+browse <- function(..., answer = "sign_in", user = "ada@example.com") {
+  words <- c(test_path("browser.py"), answer, user, ...)
+  said <- system2("env", c("-u", "LD_LIBRARY_PATH", "python3", shQuote(words)), stdout = TRUE)
+  paste(said, collapse = "\n")
+}
+
+# A place for an agent of this test's own, which ends with it. No variable of a session or of an app is set.
+local_sign_in <- function(frame = parent.frame(), ...) {
   base <- tempfile("entrar-", tmpdir = "/tmp")
   dir.create(base, mode = "0700")
   withr::defer(unlink(base, recursive = TRUE), frame)
@@ -40,56 +48,36 @@ local_own_agent <- function(..., frame = parent.frame()) {
     NA,
     NA,
     ENTRAR_RUNTIME_DIR = directory,
+    ENTRAR_ORIGIN = NA,
     AZURE_TENANT_ID = NA,
     AZURE_CLIENT_ID = NA,
     AZURE_AUTHORITY_HOST = NA,
-    AZURE_CLIENT_SECRET = NA,
-    AZURE_CLIENT_CERTIFICATE_PATH = NA,
-    AZURE_FEDERATED_TOKEN_FILE = NA,
+    POSIT_PRODUCT = NA,
+    RSTUDIO_PRODUCT = NA,
     ...,
     frame = frame
   )
-  withr::local_options(
-    entrar.tenant = NULL,
-    entrar.client_id = NULL,
-    entrar.ask = FALSE,
-    entrar.answer = NULL,
-    browser = NULL,
-    .local_envir = frame
+  withr::defer(
+    run_program(c(entrar_program(), "agent", "stop"), paste0("ENTRAR_RUNTIME_DIR=", directory)),
+    frame
   )
-  azure_forget()
-  stop_agent <- function() {
-    withr::with_envvar(
-      c(ENTRAR_RUNTIME_DIR = directory),
-      run_program(c(entrar_program(), "agent", "stop"))
-    )
-    azure_forget()
-  }
-  withr::defer(stop_agent(), frame)
-  invisible(directory)
+  withr::defer(azure_forget(), frame)
+  directory
 }
 
-# What a browser prints that fills in forms with these fields; see browser.py.
-browse <- function(address, ..., stay = FALSE) {
-  fields <- utils::modifyList(list(answer = "sign_in"), list(...))
-  fields <- paste0(names(fields), "=", unlist(fields))
-  arguments <- c(test_path("browser.py"), address, if (stay) "yes" else "no", fields)
-  system2("env", c("-u", "LD_LIBRARY_PATH", "python3", shQuote(arguments)), stdout = TRUE)
-}
-
-# Signs in to the emulated tenant with a browser that answers so. Tells nothing.
-signed_in <- function(..., user = "ada@example.com", answer = "sign_in", error = "") {
+# Signs in as a person does whose browser is told what to answer.
+sign_in <- function(..., answer = "sign_in", user = "ada@example.com", method = "browser") {
   tenant <- emulated_tenant()
-  browser <- function(url) browse(url, user = user, answer = answer, error = error)
-  withr::local_options(browser = browser)
-  arguments <- utils::modifyList(
-    list(
-      tenant = tenant$id,
-      client_id = tenant$client_id,
+  withr::local_options(browser = function(url) {
+    tenants$page <- browse(url, answer = answer, user = user)
+  })
+  suppressMessages(
+    azure_sign_in(
+      tenant$tenant,
+      tenant$client_id,
+      method = method,
       authority = tenant$authority,
-      method = "browser"
-    ),
-    list(...)
+      ...
+    )
   )
-  suppressMessages(do.call(azure_sign_in, arguments))
 }

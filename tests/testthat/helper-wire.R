@@ -52,11 +52,7 @@ certificate_names <- c("good", "wrong_host", "expired")
 # A throwaway authority with one certificate for each way to be right or wrong; as pairs of
 # certificate and key.
 make_certificates <- function(directory) {
-  at <- function(...) shQuote(file.path(directory, paste0(...)))
-  openssl <- function(...) {
-    status <- system2("openssl", c(...), stdout = FALSE, stderr = FALSE)
-    if (status != 0) stop("openssl ", paste(..., collapse = " "), " failed")
-  }
+  at <- function(...) file.path(directory, paste0(...))
   key <- c("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
   openssl(
     "req",
@@ -206,3 +202,11 @@ interrupting <- function(when, seconds = 0) {
 }
 
 seconds_since <- function(when) as.numeric(Sys.time()) - as.numeric(readLines(when, warn = FALSE))
+
+# Runs openssl, which says nothing and is done.
+openssl <- function(...) {
+  status <- system2("openssl", shQuote(c(...)), stdout = FALSE, stderr = FALSE)
+  if (status != 0) {
+    stop("openssl ", paste(..., collapse = " "), " failed")
+  }
+}

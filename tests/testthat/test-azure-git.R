@@ -533,9 +533,12 @@ test_that("of a helper's command line only a plain name or path is shown", {
     "/CANARY\\ CANARY/helper",
     "/usr/bin/CANARY#x",
     "CANARY@x",
+    "https://user:CANARY@host/helper",
+    "https://CANARY/helper",
+    "/CANARY@x/helper",
     "/usr/bin/=CANARY"
   )
-  expect_identical(helper_name(unclear[1:5]), rep("a helper", 5))
+  expect_identical(helper_name(unclear[1:8]), rep("a helper", 8))
   expect_no_match(helper_name(unclear), canary)
   expect_identical(helper_name("!TOKEN=CANARY x"), "a shell command")
 })

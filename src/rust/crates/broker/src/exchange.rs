@@ -132,6 +132,15 @@ impl<A: Accounts> Exchanges<A> {
         }
     }
 
+    /// The claims challenge with which the tenant has refused this account a resource since its sign-in, if the resource
+    /// was not granted meanwhile: a JSON text for the next sign-in to pass on.
+    #[must_use]
+    pub fn claims(&self, account: AccountId) -> Option<String> {
+        let queue = lock(&self.0.queues).get(&account).cloned()?;
+        let refusals = lock(&queue.refusals);
+        refusals.claims().map(str::to_owned)
+    }
+
     /// Waits until no exchange is under way.
     pub async fn finish(&self) {
         loop {

@@ -27,6 +27,8 @@ pub(crate) struct Refusals {
     /// With the version of the refresh token that is dead.
     dead: Option<(u64, Refusal)>,
     resources: HashMap<Resource, (Instant, Refusal)>,
+    /// What the latest refusal with a claims challenge was for, and the challenge.
+    claims: Option<(Resource, String)>,
 }
 
 impl Refusals {
@@ -54,6 +56,9 @@ impl Refusals {
     ) {
         let error = refusal.error();
         let details = error.details();
+        if let Some(claims) = &details.claims {
+            self.claims = Some((resource.clone(), claims.clone()));
+        }
         if let Some(seconds) = details.retry_after {
             let wait = Duration::from_secs_f64(seconds).min(LONGEST_WAIT);
             self.throttled = Some((now + wait, refusal.clone()));
@@ -73,6 +78,12 @@ impl Refusals {
     pub(crate) fn granted(&mut self, resource: &Resource) {
         self.throttled = None;
         self.resources.remove(resource);
+        self.claims.take_if(|(refused, _)| refused == resource);
+    }
+
+    /// The claims challenge that the next sign-in is to meet: else it brings a refresh token that is refused again.
+    pub(crate) fn claims(&self) -> Option<&str> {
+        self.claims.as_ref().map(|(_, claims)| claims.as_str())
     }
 }
 
@@ -137,6 +148,22 @@ mod tests {
         assert_eq!(at("one", 59), Some(Kind::ConsentRequired));
         assert_eq!(at("one", 60), None);
         assert_eq!(at("other", 0), None);
+    }
+
+    #[test]
+    fn a_claims_challenge_is_kept_for_the_next_sign_in_until_it_is_met() {
+        let now = Instant::now();
+        let mut refusals = Refusals::default();
+        let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+        let factor = refusal(json!({"error": "interaction_required", "claims": claims}));
+        refusals.add(&factor, &resource("one"), 0, now);
+        let consent = refusal(json!({"error": "invalid_grant", "error_codes": [65_001]}));
+        refusals.add(&consent, &resource("other"), 0, now);
+        assert_eq!(refusals.claims(), Some(claims));
+        refusals.granted(&resource("third"));
+        assert_eq!(refusals.claims(), Some(claims));
+        refusals.granted(&resource("one"));
+        assert_eq!(refusals.claims(), None);
     }
 
     #[test]

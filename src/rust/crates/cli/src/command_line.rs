@@ -303,7 +303,7 @@ fn log_level(text: Option<&str>) -> Result<LevelFilter, String> {
         return Ok(LevelFilter::WARN);
     };
     text.parse()
-        .map_err(|_| format!("{LOG} is none of off, error, warn, info, debug, trace"))
+        .map_err(|_| format!("{LOG} must be off, error, warn, info, debug or trace"))
 }
 
 /// Whoever can reach the broker can try cookies on it, and nothing but the loopback keeps them from being read.
@@ -370,7 +370,7 @@ mod tests {
             assert_eq!(parsed(text), Ok(expected), "{text}");
         }
         for text in ["", "fast", "graph=", "graph=fast", "throttled=graph"] {
-            assert!(parsed(text).unwrap_err().contains("none of"), "{text}");
+            assert!(parsed(text).unwrap_err().contains("one of"), "{text}");
         }
         for text in ["=slow", "a b=slow"] {
             assert!(parsed(text).is_err(), "{text}");

@@ -383,9 +383,9 @@ mod tests {
         assert!(
             parsed("dance:slow")
                 .unwrap_err()
-                .contains("none of authorize")
+                .contains("one of authorize")
         );
-        assert!(parsed("code:fast").unwrap_err().contains("none of"));
+        assert!(parsed("code:fast").unwrap_err().contains("one of"));
     }
 
     #[test]

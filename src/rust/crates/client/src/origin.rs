@@ -3,6 +3,7 @@
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
 //! one; the socket of the person's agent; nothing. A step that is there and cannot be used ends the search with its error.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use entrar_core::address::Address;
@@ -10,10 +11,11 @@ use entrar_core::cookie::Cookie;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
+use entrar_core::loopback::is_listened_to_by_another;
 use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Host, Url};
 
 use crate::cookie_place::{CookiePlace, best};
 use crate::posit::{self, CONNECT, WORKBENCH};
@@ -173,12 +175,18 @@ impl Session {
     /// the server has just `refused` comes last of all.
     ///
     /// # Errors
-    /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for.
+    /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for. [`Kind::NoSession`] if another
+    /// user listens where the person's agent was.
     pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Option<Cookie>, Error> {
         match &self.door {
-            Door::Address(_) => best(&CookiePlace::all(env), env.now(), refused)
-                .cloned()
-                .map(Some),
+            Door::Address(address) => {
+                if self.origin == Origin::Agent {
+                    check_listener(address)?;
+                }
+                best(&CookiePlace::all(env), env.now(), refused)
+                    .cloned()
+                    .map(Some)
+            }
             Door::Socket(_) => Ok(None),
         }
     }
@@ -224,6 +232,26 @@ fn sign_in(env: &Env) -> Option<session_directory::SignIn> {
 #[must_use]
 pub fn account(env: &Env) -> Option<String> {
     sign_in(env)?.account
+}
+
+/// Once an agent was killed, any user of this machine can listen at its port, and would be sent the cookie.
+fn check_listener(address: &Address) -> Result<(), Error> {
+    let url = address.url();
+    let ip = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    let port = url.port_or_known_default().unwrap_or_default();
+    if is_listened_to_by_another(SocketAddr::new(ip, port)) {
+        let message = format!(
+            "your agent is not running any more, and another user of this machine listens at {address}; no cookie was sent"
+        );
+        return Err(Error::new(Kind::NoSession, message).remedied(Some(
+            "Call azure_sign_in() again, and azure_session_env() after it.",
+        )));
+    }
+    Ok(())
 }
 
 /// The socket of the person's agent, if there is one.

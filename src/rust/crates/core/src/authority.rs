@@ -41,7 +41,7 @@ impl Authority {
             .find(|cloud| **cloud == text || cloud.strip_prefix("https://") == Some(&*text))
             .ok_or_else(|| {
                 BadAuthority(format!(
-                    "it is none of Microsoft's clouds, which are {}",
+                    "it is not one of Microsoft's clouds, which are {}",
                     CLOUDS.join(", ")
                 ))
             })?;
@@ -61,6 +61,10 @@ impl Authority {
         let url = address.url();
         if !url.username().is_empty() || url.password().is_some() {
             return bad("a user name or password has no place in it");
+        }
+        // They would be dropped, and the person would think that they count.
+        if text.contains(['?', '#']) {
+            return bad("a query or a fragment has no place in it");
         }
         if address.is_in_clear() {
             return bad(
@@ -89,13 +93,24 @@ impl Authority {
         self.0.url().origin() == url.origin()
     }
 
+    /// Whether it is one of Microsoft's clouds.
+    #[must_use]
+    pub fn is_a_cloud(&self) -> bool {
+        self.cloud().is_some()
+    }
+
     /// Microsoft Graph in this cloud; outside Microsoft's clouds that of the usual one.
     #[must_use]
     pub fn graph(&self) -> &'static str {
-        let known = CLOUDS.iter().zip(GRAPHS).find(|(cloud, _)| {
+        let cloud = self.cloud().unwrap_or_default();
+        GRAPHS.get(cloud).copied().unwrap_or(GRAPHS[0])
+    }
+
+    /// Which of the clouds it is.
+    fn cloud(&self) -> Option<usize> {
+        CLOUDS.iter().position(|cloud| {
             Url::parse(cloud).is_ok_and(|cloud| cloud.origin() == self.0.url().origin())
-        });
-        known.map_or(GRAPHS[0], |(_, graph)| graph)
+        })
     }
 }
 
@@ -128,6 +143,7 @@ mod tests {
         ] {
             let authority = Authority::of_a_cloud(text).unwrap();
             assert_eq!(authority.graph(), "https://graph.microsoft.us");
+            assert!(authority.is_a_cloud());
         }
         for text in [
             "",
@@ -149,13 +165,15 @@ mod tests {
             "http://127.0.0.1:8080",
             "http://[::1]:1",
         ] {
-            assert!(Authority::given(text).is_ok(), "{text}");
+            assert!(!Authority::given(text).unwrap().is_a_cloud(), "{text}");
         }
         for text in [
             "http://id.contoso.example/canary",
             "id.contoso.example/canary",
             "https://canary:canary@id.contoso.example",
             "https://can/ary@id.contoso.example",
+            "https://id.contoso.example/?canary",
+            "https://id.contoso.example/#canary",
             "ftp://canary",
         ] {
             let why = Authority::given(text).unwrap_err().to_string();

@@ -44,7 +44,7 @@ kinds! {
     Timeout = "timeout",
     /// The answer is not one that the protocol knows.
     BadReply = "bad_reply",
-    /// The server reports an error that is none of the others.
+    /// The server reports an error of another sort than the others.
     ServerError = "server_error",
     /// The person has to sign in again.
     SignInRequired = "sign_in_required",

@@ -13,6 +13,7 @@ pub mod file;
 pub mod git;
 pub mod guid;
 pub mod http;
+pub mod loopback;
 pub mod oauth;
 pub mod private_directory;
 pub mod proxy;

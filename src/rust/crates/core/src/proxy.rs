@@ -66,7 +66,7 @@ impl Proxy {
         }
         let url = Url::parse(&with_scheme(text)).map_err(|error| bad(&error.to_string()))?;
         if !SCHEMES.contains(&url.scheme()) {
-            return Err(bad("its scheme is none of http, https, socks5 and socks5h"));
+            return Err(bad("its scheme is not http, https, socks5 or socks5h"));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it has no host"));
@@ -204,7 +204,7 @@ mod tests {
     fn what_is_no_proxys_address_is_refused_without_showing_it() {
         for (text, why) in [
             ("http://user:canary@[", "invalid IPv6 address"),
-            ("ftp://canary", "its scheme is none of"),
+            ("ftp://canary", "its scheme is not http"),
             ("socks5://", "it has no host"),
             ("http://svc:canary#2026@proxy:8080", "percent-encode"),
             ("svc:can/ary@proxy:8080", "percent-encode"),

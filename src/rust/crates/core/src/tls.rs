@@ -22,6 +22,7 @@ use rustls::{
 use x509_cert::certificate::{Certificate, Version};
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
 use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
@@ -169,17 +170,16 @@ fn trusted(der: &[u8]) -> Result<CertificateDer<'static>, &'static str> {
     Ok(CertificateDer::from(certificate.to_owned()))
 }
 
+/// The uses of a certificate that are a server's: its own, and any.
+const FOR_SERVERS: [ObjectIdentifier; 2] = [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE];
+
 /// Whether OpenSSL's settings trust a certificate for servers: `SEQUENCE { trusted SEQUENCE OF OID OPTIONAL, rejected [0]
 /// SEQUENCE OF OID OPTIONAL, ... }`.
 fn are_for_servers(settings: &[u8]) -> Option<bool> {
-    use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
     let names_servers = |list: &AnyRef<'_>| {
         let uses = elements(list.value())?;
         let uses = uses.iter().map(|part| part.decode_as::<ObjectIdentifier>());
-        Some(
-            uses.flatten()
-                .any(|found| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(&found)),
-        )
+        Some(uses.flatten().any(|found| FOR_SERVERS.contains(&found)))
     };
     let [settings] = elements(settings)?.try_into().ok()?;
     let parts = elements(settings.value())?;
@@ -585,10 +585,9 @@ fn is_authority(certificate: &Certificate) -> bool {
 }
 
 fn is_for_servers(certificate: &Certificate) -> bool {
-    use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
     extension::<ExtendedKeyUsage>(certificate).is_none_or(|usage| {
         usage.is_ok_and(|usage| {
-            let is_meant = |found| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(found);
+            let is_meant = |found| FOR_SERVERS.contains(found);
             usage.0.iter().any(is_meant)
         })
     })

@@ -45,7 +45,12 @@ pub(crate) async fn configuration(
     }))
 }
 
-/// `GET /{tenant}/discovery/v2.0/keys`.
-pub(crate) async fn keys(State(tenant): State<Arc<Tenant>>, _: Endpoint) -> Json<Value> {
-    Json(json!({"keys": [tenant.key().jwk()]}))
+/// `GET /{tenant}/discovery/v2.0/keys`. As Entra does, it names the issuer whose tokens a key signs.
+pub(crate) async fn keys(State(tenant): State<Arc<Tenant>>, endpoint: Endpoint) -> Json<Value> {
+    let mut key = tenant.key().jwk();
+    if let Value::Object(key) = &mut key {
+        let issuer = format!("{}/{}/v2.0", endpoint.base.0, tenant.id());
+        key.insert("issuer".to_owned(), issuer.into());
+    }
+    Json(json!({ "keys": [key] }))
 }

@@ -197,10 +197,10 @@ impl FromStr for FaultKind {
 
 /// A name that no fault has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is none of {}", FaultKind::ALL.map(FaultKind::as_str).join(", "))]
+#[error("it must be one of {}", FaultKind::ALL.map(FaultKind::as_str).join(", "))]
 pub struct UnknownFault;
 
 /// A name that no step has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is none of {}", Step::ALL.map(Step::as_str).join(", "))]
+#[error("it must be one of {}", Step::ALL.map(Step::as_str).join(", "))]
 pub struct UnknownStep;

@@ -26,7 +26,7 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// When the address cannot be had, or the thread or its runtime cannot be made.
+    /// When the address is not free, or the thread or its runtime cannot be made.
     pub fn start(tenant: Arc<Tenant>, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;

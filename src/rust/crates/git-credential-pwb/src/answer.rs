@@ -278,10 +278,13 @@ fn warn_in_clear(env: &Env, stderr: &mut dyn Write) {
     }
 }
 
+/// What every line for a person begins with.
+pub(crate) const PREFIX: &str = "git-credential-pwb: ";
+
 /// One line for a person.
 pub(crate) fn say(stderr: &mut dyn Write, text: &str) {
     // Nobody is left to be told if it cannot be written.
-    let _ = writeln!(stderr, "git-credential-pwb: {text}");
+    let _ = writeln!(stderr, "{PREFIX}{text}");
 }
 
 fn sentence(text: &str) -> String {

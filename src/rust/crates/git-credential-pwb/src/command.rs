@@ -1,4 +1,4 @@
-//! The command line: git's four verbs, and the two for people.
+//! The command line: git's four verbs, the two for people, and the one for R.
 
 use std::ffi::OsString;
 use std::io::{BufReader, Write};
@@ -12,6 +12,7 @@ use crate::configure::{self, Change, Scope};
 use crate::erasures::Erasures;
 use crate::place::Place;
 use crate::protocol::{CAPABILITIES, Request};
+use crate::report::report;
 use crate::runtime_directory::runtime_directory;
 use crate::trace::{Fact, Trace};
 
@@ -20,7 +21,7 @@ A git credential helper that answers for Azure DevOps with a delegated token.
 
 Usage: git-credential-pwb configure [--project] [--dry-run] [--helper PATH]
        git-credential-pwb unconfigure [--project] [--dry-run]
-       git-credential-pwb get|store|erase|capability
+       git-credential-pwb get|store|erase|capability|report
 
 configure    make git use this helper for https://dev.azure.com and https://*.visualstudio.com
 unconfigure  undo that
@@ -28,7 +29,8 @@ unconfigure  undo that
   --dry-run  show the change, and make none
   --helper   what git is to run, such as a link to this command
 
-git itself runs the others; get, store and erase read a request on stdin.
+git itself runs the others; get, store and erase read a request on stdin. report does too, and says
+whether a get would bring a token: `entrar::azure_git_sitrep()` in R reads it.
 GIT_CREDENTIAL_PWB_TRACE=1 or GIT_TRACE=1 tells on stderr how an answer came about.
 ";
 
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         ["get", ..] => on_request(Verb::Get, &env, &mut stderr),
         ["store", ..] => on_request(Verb::Store, &env, &mut stderr),
         ["erase", ..] => on_request(Verb::Erase, &env, &mut stderr),
+        ["report", ..] => on_request(Verb::Report, &env, &mut stderr),
         ["capability", ..] => (CAPABILITIES.to_vec(), 0),
         ["configure", options @ ..] => change(true, options, &env, &mut stderr),
         ["unconfigure", options @ ..] => change(false, options, &env, &mut stderr),
@@ -70,6 +73,7 @@ enum Verb {
     Get,
     Store,
     Erase,
+    Report,
 }
 
 /// What goes to stdout, and the exit code.
@@ -88,6 +92,7 @@ fn on_request(verb: Verb, env: &Env, stderr: &mut dyn Write) -> (Vec<u8>, u8) {
             Verb::Get => "get",
             Verb::Store => "store",
             Verb::Erase => "erase",
+            Verb::Report => "report",
         }),
     );
     let Some(place) = Place::of(&request) else {
@@ -98,6 +103,7 @@ fn on_request(verb: Verb, env: &Env, stderr: &mut dyn Write) -> (Vec<u8>, u8) {
     let erasures = || Erasures::of(&place, runtime_directory(env));
     match verb {
         Verb::Get => return (get(&request, &place, env, &trace, stderr), 0),
+        Verb::Report => return (report(&request, &place, env), 0),
         Verb::Store => {
             erasures().clear();
             trace.fact(stderr, &Fact::Stored);

@@ -16,6 +16,7 @@ mod keyring;
 pub mod place;
 mod prompt;
 pub mod protocol;
+mod report;
 mod runtime_directory;
 mod trace;
 mod turn;

@@ -3,6 +3,7 @@
 //! Only [`Fact`]s can be traced, and they have no room for a secret: no token, no cookie, no user name, no path
 //! of a URL, no text of a server.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,11 +15,12 @@ use entrar_client::timeout::VARIABLE;
 use entrar_core::cookie::Source;
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
+use entrar_core::guid::Guid;
 use entrar_core::time::UnixTime;
 
 use crate::keyring::Refusal;
 use crate::place::Place;
-use entrar_core::guid::Guid;
+use crate::report::Report;
 
 /// git's own variable, and ours for when git's would say too much.
 const VARIABLES: [&str; 2] = ["GIT_CREDENTIAL_PWB_TRACE", "GIT_TRACE"];
@@ -28,6 +30,8 @@ pub(crate) enum Trace {
     Off,
     Stderr,
     File(PathBuf),
+    /// To somebody who wants to know how it came out, and not every step.
+    Report(RefCell<Report>),
 }
 
 /// What may be traced.
@@ -70,9 +74,13 @@ impl Trace {
 
     /// Writes one line; a trace that cannot be written changes nothing.
     pub(crate) fn fact(&self, stderr: &mut dyn Write, fact: &Fact<'_>) {
+        if let Self::Report(report) = self {
+            report.borrow_mut().note(fact);
+            return;
+        }
         let line = || format!("git-credential-pwb: trace: {fact}\n");
         let _ = match self {
-            Self::Off => Ok(()),
+            Self::Off | Self::Report(_) => Ok(()),
             Self::Stderr => stderr.write_all(line().as_bytes()),
             Self::File(path) => {
                 let mut options = OpenOptions::new();
@@ -130,7 +138,7 @@ impl fmt::Display for Fact<'_> {
                 let verdict = match (issuer, wanted) {
                     (Some(issuer), Some(wanted)) if issuer == wanted => "the same",
                     (Some(_), Some(_)) => "another",
-                    _ => "not to be compared",
+                    _ => "not compared",
                 };
                 let shown = |tenant: &Option<Guid>| {
                     tenant.map_or_else(|| "not known".to_owned(), |tenant| tenant.to_string())

@@ -12,7 +12,7 @@ pub(crate) struct Turn(
 );
 
 impl Turn {
-    /// Waits for the turn, at most so long; `None` if there is none to be had. Then two may ask at once, which does no
+    /// Waits for the turn, at most so long; `None` if it does not come in time. Then two may ask at once, which does no
     /// harm. Sessions that share a directory share its turn.
     #[cfg(unix)]
     pub(crate) fn wait(directory: Option<PathBuf>, limit: Duration) -> Option<Self> {

@@ -16,8 +16,3 @@ pub fn is_another(account: Option<String>) -> bool {
         before.is_some_and(|before| latest.as_ref() != Some(&before))
     })
 }
-
-/// Forgets whose the latest token is: whoever has just signed in here need not be told.
-pub fn forget() {
-    LATEST.take();
-}

@@ -192,7 +192,6 @@ fn keep_failure(
 #[extendr]
 fn drop_tokens() {
     cache::forget();
-    account::forget();
 }
 
 /// When a token is to be renewed, in Unix seconds.

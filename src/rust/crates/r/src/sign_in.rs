@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entrar_client::agent::ask;
-use entrar_client::origin::{Origin, Session, check_sign_in};
+use entrar_client::origin::{self, Origin, Session, check_sign_in};
 use entrar_client::posit::check_version;
 use entrar_client::sign_in::{Arguments, request};
 use entrar_core::agent::{BEGIN, Method, OPEN_SESSION, SignIn};
@@ -14,7 +14,7 @@ use extendr_api::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
 use crate::interrupt::Requested;
-use crate::{convert, runtime};
+use crate::{account, convert, runtime};
 
 /// Whether an agent of this person runs.
 /// @noRd
@@ -104,6 +104,13 @@ fn session_variables(timeout: f64) -> List {
         }
         to_r(&variables.into())
     })
+}
+
+/// Notes who is signed in to the agent: this process knows, and need not be warned.
+/// @noRd
+#[extendr]
+fn note_account() {
+    account::is_another(origin::account(&Env::process()));
 }
 
 fn wanted_sign_in(env: &Env, wanted: &List, has_browser: bool) -> Result<SignIn, Error> {
@@ -204,4 +211,5 @@ extendr_module! {
     fn begin_sign_in;
     fn agent_request;
     fn session_variables;
+    fn note_account;
 }

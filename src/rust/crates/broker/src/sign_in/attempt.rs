@@ -14,7 +14,7 @@ use url::Url;
 use super::Options;
 use super::answer::{Answer, Outcome};
 use super::discovery::Discovery;
-use super::failure::{of_object, of_refusal, with_remedy};
+use super::failure::{of_object, of_refusal, too_late, with_remedy};
 use super::id_token::{Expected, Identity, identity};
 use super::secrets::{self, Secrets};
 use crate::entra::{DEADLINE, Entra, Grant, Granted, Refusal, Registration};
@@ -64,6 +64,7 @@ pub(super) struct Attempt {
     redirect_uri: String,
     login_hint: Option<String>,
     select_account: bool,
+    claims: Option<String>,
     secrets: Secrets,
     is_answered: AtomicBool,
     status: watch::Sender<Status>,
@@ -81,7 +82,8 @@ impl Attempt {
             token_endpoint: discovery.token_endpoint.to_string(),
             client_id: options.client_id.to_string(),
             auth: options.auth,
-            revokes_used_refresh_tokens: false,
+            // Others than Entra ID may, and nothing says so beforehand.
+            revokes_used_refresh_tokens: !options.authority.is_a_cloud(),
         };
         // Consent is asked for all that the app is registered for at once, where any one resource is named with
         // `.default`. Graph is what every registration has.
@@ -99,6 +101,7 @@ impl Attempt {
             redirect_uri,
             login_hint: options.login_hint,
             select_account: options.select_account,
+            claims: options.claims,
             secrets: Secrets::generate().map_err(|error| no_random_bytes(&error))?,
             is_answered: AtomicBool::new(false),
             status: watch::Sender::new(Status::Waiting),
@@ -129,6 +132,9 @@ impl Attempt {
         }
         if let Some(hint) = &self.login_hint {
             query.append_pair("login_hint", hint);
+        }
+        if let Some(claims) = &self.claims {
+            query.append_pair("claims", claims);
         }
         drop(query);
         url
@@ -215,8 +221,8 @@ impl Attempt {
         })
     }
 
-    /// Ends the attempt, unless it has ended before.
-    pub(super) fn end(&self, outcome: Result<SignedIn, Error>) {
+    /// Ends the attempt, unless it has ended before; whether this has ended it.
+    pub(super) fn end(&self, outcome: Result<SignedIn, Error>) -> bool {
         self.status.send_if_modified(|status| {
             if !matches!(status, Status::Waiting) {
                 return false;
@@ -230,7 +236,19 @@ impl Attempt {
                 Err(error) => Status::Failed(error),
             };
             true
-        });
+        })
+    }
+
+    /// Ends the attempt because nobody has answered; whether somebody had. Who answered in the last moment is not sent
+    /// away: then it ends with what comes of that, which the token endpoint's deadline bounds.
+    pub(super) async fn expire(&self) -> bool {
+        let is_answered = self.is_answered.swap(true, Ordering::AcqRel);
+        if is_answered {
+            self.ended().await;
+        } else {
+            self.end(Err(too_late()));
+        }
+        is_answered
     }
 
     pub(super) fn status(&self) -> Status {

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::header::{ALLOW, COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use entrar_core::error::{Error, Kind};
+use entrar_core::loopback;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -21,9 +22,9 @@ use url::Url;
 
 use super::answer::Answer;
 use super::attempt::{Attempt, Status, Taken, no_random_bytes};
-use super::failure::{too_late, with_remedy};
+use super::failure::with_remedy;
 use super::pages::{Page, headers};
-use super::{peer, secrets};
+use super::{LIFETIME, secrets};
 use crate::listen::{Limits, Peer, Server};
 use crate::random;
 
@@ -35,6 +36,8 @@ const LAST_PAGE: Duration = Duration::from_secs(15);
 const AFTER_LAST_PAGE: Duration = Duration::from_millis(500);
 /// The path of the last page, which has no secret in it.
 const DONE: &str = "/done";
+/// The path of the page that tells of an answer to another sign-in.
+const OTHER: &str = "/other";
 
 /// The ports of this machine that a browser comes back to: one number, at every loopback address that there is. Else
 /// another user could listen at the one that is left, and be taken for us.
@@ -46,36 +49,49 @@ pub(super) struct Loopback {
 
 impl Loopback {
     pub(super) fn bind() -> Result<Self, Error> {
-        let failed = |error: io::Error| {
-            with_remedy(
-                Kind::Unavailable,
-                &format!("this machine has no port for the browser to come back to: {error}"),
-                "Try again, or sign in with method = \"paste\".",
-            )
-        };
         for _ in 0..TRIES {
-            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-            let port = first.local_addr().map_err(failed)?.port();
-            match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-                Ok(second) => {
-                    let listeners = vec![first, second];
-                    return Ok(Self { listeners, port });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                // A machine without IPv6 has no such address, so that nobody else listens there either.
-                Err(error) if is_missing(&error) => {
-                    let listeners = vec![first];
-                    return Ok(Self { listeners, port });
-                }
-                Err(error) => return Err(failed(error)),
+            if let Some(loopback) = Self::at(0).map_err(|error| no_port(&error))? {
+                return Ok(loopback);
             }
         }
-        Err(failed(io::ErrorKind::AddrInUse.into()))
+        Err(no_port(&io::ErrorKind::AddrInUse.into()))
+    }
+
+    /// At this port, or at any free one for 0; `None` if it is taken at one of the addresses.
+    fn at(port: u16) -> io::Result<Option<Self>> {
+        let Some(first) = free(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))? else {
+            return Ok(None);
+        };
+        let port = first.local_addr()?.port();
+        let mut listeners = vec![first];
+        match free(TcpListener::bind((Ipv6Addr::LOCALHOST, port))) {
+            Ok(Some(second)) => listeners.push(second),
+            Ok(None) => return Ok(None),
+            // A machine without IPv6 has no such address, so that nobody else listens there either.
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Some(Self { listeners, port }))
     }
 
     /// Entra ID knows the host, and heeds no port.
     pub(super) fn redirect_uri(&self) -> String {
         format!("http://localhost:{}", self.port)
+    }
+}
+
+fn no_port(error: &io::Error) -> Error {
+    with_remedy(
+        Kind::Unavailable,
+        &format!("this machine has no port for the browser to come back to: {error}"),
+        "Try again, or sign in with method = \"paste\".",
+    )
+}
+
+fn free(bound: io::Result<TcpListener>) -> io::Result<Option<TcpListener>> {
+    match bound {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        bound => bound.map(Some),
     }
 }
 
@@ -151,9 +167,9 @@ impl Running {
         let Site {
             attempt, last_page, ..
         } = &*self.site;
-        if timeout_at(deadline, attempt.ended()).await.is_err() {
-            attempt.end(Err(too_late()));
-        } else if timeout(LAST_PAGE, last_page.notified()).await.is_ok() {
+        let in_time = timeout_at(deadline, attempt.ended()).await.is_ok();
+        let is_answered = in_time || attempt.expire().await;
+        if is_answered && timeout(LAST_PAGE, last_page.notified()).await.is_ok() {
             sleep(AFTER_LAST_PAGE).await;
         }
         for server in self.servers {
@@ -172,13 +188,14 @@ async fn answer(
         return page.into_response();
     }
     if request.method() != Method::GET {
-        return (StatusCode::METHOD_NOT_ALLOWED, headers()).into_response();
+        return ([(ALLOW, "GET")], Page::not_to_be_read()).into_response();
     }
     let uri = request.uri();
     let query = uri.query().unwrap_or_default();
     match uri.path() {
         "/" if !query.is_empty() => site.answered(request.headers(), query).await,
         DONE => site.last_page(request.headers()).into_response(),
+        OTHER => Page::not_this_one().into_response(),
         path => match path.strip_prefix("/start/") {
             Some(start) => site.started(start),
             None => Page::missing().into_response(),
@@ -186,28 +203,30 @@ async fn answer(
     }
 }
 
+/// Tells of an answer to another sign-in. The browser goes on to the same page at an address without that answer, which may
+/// be a code that somebody else waits for.
+fn not_this_one() -> Response {
+    let refresh = [(REFRESH, format!("0; url={OTHER}"))];
+    (refresh, Page::not_this_one()).into_response()
+}
+
 impl Site {
     /// Why a request is not looked at.
     fn refusal(&self, peer: Peer, own: Own, headers: &HeaderMap) -> Option<Page> {
         let is_ours = match peer {
-            Peer::Tcp(peer) => peer::is_ours(peer, own.0),
+            Peer::Tcp(peer) => loopback::is_ours(peer, own.0),
             Peer::Unix { .. } => false,
         };
         if !is_ours {
-            return Some(Page::stranger(
-                "It was begun by another user of this machine, or the system does not tell whose browser this is.",
-            ));
+            return Some(Page::stranger());
         }
+        // The one name that the redirect has. By another one, that of an address too, the cookie would not come along.
+        let host = format!("localhost:{}", self.port);
         let mut hosts = headers.get_all(HOST).iter();
-        let host = hosts.next().and_then(|host| host.to_str().ok());
-        let is_host = host.is_some_and(|host| {
-            ["localhost", "127.0.0.1", "[::1]"]
-                .iter()
-                .any(|name| host == format!("{name}:{}", self.port))
-        });
+        let is_host = hosts.next().is_some_and(|found| found == host.as_str());
         // Entra ID sends a browser here by a redirect, which has no origin.
         if !is_host || hosts.next().is_some() || headers.contains_key(ORIGIN) {
-            return Some(Page::stranger("The request comes from another page."));
+            return Some(Page::misdirected());
         }
         None
     }
@@ -225,9 +244,10 @@ impl Site {
         }
         drop(start);
         let cookie = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Lax",
+            "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax",
             self.cookie_name(),
-            self.cookie.expose_secret()
+            self.cookie.expose_secret(),
+            LIFETIME.as_secs()
         );
         let location = self.attempt.authorization_url().to_string();
         let sent_on = [(LOCATION, location), (SET_COOKIE, cookie)];
@@ -236,10 +256,10 @@ impl Site {
 
     async fn answered(&self, headers_: &HeaderMap, query: &str) -> Response {
         let Some(answer) = Answer::read(query).filter(|_| self.has_cookie(headers_)) else {
-            return Page::not_this_one().into_response();
+            return not_this_one();
         };
         match Attempt::take(&self.attempt, answer).await {
-            Taken::NotThisOne => Page::not_this_one().into_response(),
+            Taken::NotThisOne => not_this_one(),
             Taken::Over => Page::over().into_response(),
             // The code does not stay in the address line, nor in the history behind it.
             Taken::Ended => (StatusCode::SEE_OTHER, headers(), [(LOCATION, DONE)]).into_response(),
@@ -277,5 +297,41 @@ impl Site {
             .flat_map(|cookies| cookies.split(';'))
             .filter_map(|cookie| cookie.trim().split_once('='))
             .any(|(found, value)| found == name && secrets::is(&self.cookie, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_at_one_address_is_not_used_at_the_other() {
+        // Somebody else's, who waits for the browser at the address that is left.
+        for taken in ["[::1]:0", "127.0.0.1:0"] {
+            let Ok(theirs) = TcpListener::bind(taken) else {
+                assert_eq!(taken, "[::1]:0", "this machine has no loopback");
+                continue;
+            };
+            let port = theirs.local_addr().unwrap().port();
+            assert!(Loopback::at(port).unwrap().is_none(), "{taken}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_port_from_being_had_is_said_with_what_to_do() {
+        let error = no_port(&io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.message().ends_with("permission denied"), "{error}");
+        let remedy = error.details().remedy.as_deref().unwrap();
+        assert!(remedy.contains("paste"), "{remedy}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_address_that_does_not_exist_is_told_from_one_that_is_taken() {
+        let missing = io::Error::from_raw_os_error(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+        assert!(is_missing(&missing));
+        assert!(is_missing(&io::ErrorKind::AddrNotAvailable.into()));
+        assert!(!is_missing(&io::ErrorKind::AddrInUse.into()));
     }
 }

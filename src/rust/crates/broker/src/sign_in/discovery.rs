@@ -2,11 +2,11 @@
 
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
-use entrar_core::error::{Error, Kind};
-use entrar_core::http::{Http, Settings, send};
+use entrar_core::error::Error;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::ask::ask;
 use super::failure::misconfigured;
 
 /// A tenant's OpenID configuration, as far as a sign-in needs it (OpenID Connect Discovery 1.0, 3).
@@ -24,22 +24,13 @@ impl Discovery {
     /// Asks the tenant.
     pub(super) async fn of(env: &Env, authority: &Authority, tenant: &str) -> Result<Self, Error> {
         let url = authority.join(&format!("{tenant}/v2.0/.well-known/openid-configuration"));
-        let http = Http::new(Settings::new(env, &url))?;
-        let server = authority.to_string();
-        let reply = send(&http, http.client().get(url), &server, env.now()).await?;
-        match serde_json::from_str(&reply.body) {
-            Ok(Value::Object(object)) if reply.status == 200 => Self::read(authority, &object),
-            Ok(Value::Object(object)) if object.get("error").is_some_and(Value::is_string) => {
-                Err(super::failure::of_object(&object, &[]))
-            }
-            _ if reply.status >= 500 || reply.status == 429 => Err(Error::new(
-                Kind::Unavailable,
-                format!("{server} is out of order (HTTP status {})", reply.status),
-            )),
+        let said = ask(env, &authority.to_string(), &url, None).await?;
+        match said.object {
+            Some(object) if said.status == 200 => Self::read(authority, &object),
             _ => Err(misconfigured(
                 &format!(
-                    "{server} knows no such tenant, or is not Entra ID (HTTP status {})",
-                    reply.status
+                    "{authority} knows no such tenant, or is not Entra ID (HTTP status {})",
+                    said.status
                 ),
                 "Check `tenant` and, if you gave one, `authority`.",
             )),
@@ -81,6 +72,7 @@ impl Discovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::error::Kind;
     use serde_json::json;
 
     fn read(document: &Value) -> Result<Discovery, Error> {

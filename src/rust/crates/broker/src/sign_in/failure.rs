@@ -24,8 +24,31 @@ pub(super) fn misconfigured(what: &str, remedy: &str) -> Error {
 /// What Entra ID said of a sign-in, by an OAuth error object. `secrets` are masked wherever it quotes them.
 pub(super) fn of_object(object: &Map<String, Value>, secrets: &[SecretString]) -> Error {
     let error = oauth::error_from_object(object, secrets);
-    let remedy = remedy(&error);
-    error.remedied(remedy)
+    let (what, remedy) = (headline(&error), remedy(&error));
+    Error::with(error.kind(), what, error.details().clone())
+        .with_outlook(error.outlook())
+        .remedied(remedy)
+}
+
+/// Whether somebody has clicked "no", and no policy has.
+fn is_declined(error: &Error) -> bool {
+    let details = error.details();
+    let is_without_code = error.kind() == Kind::AccessDenied
+        && details.aadsts.is_empty()
+        && details.oauth_error.as_deref() == Some("access_denied");
+    is_without_code || details.aadsts.contains(&65_004)
+}
+
+/// What happened, where an exchange has other words for it.
+fn headline(error: &Error) -> &str {
+    match error.kind() {
+        _ if is_declined(error) => "the sign-in was declined",
+        Kind::SignInRequired => "Entra ID did not accept the sign-in",
+        Kind::ConsentRequired => "consent to what the app asks for is missing",
+        Kind::AccessDenied => "your organisation does not allow this sign-in",
+        Kind::Misconfigured => "the app or the tenant is not set up for this sign-in",
+        _ => error.message(),
+    }
 }
 
 /// The same for a refusal of the token endpoint.
@@ -42,6 +65,15 @@ pub(super) fn too_late() -> Error {
     )
 }
 
+/// Nobody typed the code, or not in time.
+pub(super) fn code_expired() -> Error {
+    with_remedy(
+        Kind::Timeout,
+        "the code has expired before anybody signed in with it",
+        "Begin again when you have the time.",
+    )
+}
+
 /// Whoever began has ended it.
 pub(super) fn cancelled() -> Error {
     with_remedy(
@@ -50,9 +82,6 @@ pub(super) fn cancelled() -> Error {
         "Begin again.",
     )
 }
-
-/// What to do where the person said no.
-const DECLINED: &str = "If that was a mistake, sign in again and agree to what the app asks for.";
 
 /// What to do, by code and then by kind, where a sign-in needs other words than an exchange.
 fn remedy(error: &Error) -> Option<&'static str> {
@@ -70,31 +99,35 @@ fn remedy(error: &Error) -> Option<&'static str> {
         50_020 | 90_072 => Some(
             "Sign in with an account of this tenant, or ask its administrator to invite yours as a guest.",
         ),
-        65_004 => Some(DECLINED),
+        65_004 => Some("If that was a mistake, sign in again and agree to what the app asks for."),
         50_105 => Some("Ask an administrator to assign you to the app in Entra ID."),
         50_199 | 530_036 | 530_033 | 50_097 => Some(
             "Your organisation does not accept a device code here: sign in with method = \"browser\", or \"paste\".",
         ),
         _ => None,
     });
-    of_code.or_else(|| match (error.kind(), error.details().oauth_error.as_deref()) {
-        // A policy that forbids it has a code.
-        (Kind::AccessDenied, Some("access_denied" | "authorization_declined"))
-            if error.details().aadsts.is_empty() =>
-        {
-            Some(DECLINED)
+    // By code, core knows more than the kind tells.
+    if of_code.is_some() || error.details().remedy.is_some() {
+        return of_code;
+    }
+    match error.kind() {
+        Kind::AccessDenied if is_declined(error) => {
+            Some("If that was a mistake, sign in again and agree to what the app asks for.")
         }
-        (Kind::SignInRequired, _) => {
+        Kind::AccessDenied => Some(
+            "Give what Entra ID said to an administrator, who knows from where, and with which devices, one may sign in.",
+        ),
+        Kind::SignInRequired => {
             Some("Sign in again, and complete what Entra ID asks for, such as a second factor.")
         }
-        (Kind::ConsentRequired, _) => Some(
-            "Ask an administrator of Entra ID to consent to the app for everybody; people cannot consent to it themselves.",
-        ),
-        (Kind::Misconfigured, _) => {
+        Kind::ConsentRequired => {
+            Some("Ask an administrator of Entra ID to consent to the app for everybody.")
+        }
+        Kind::Misconfigured => {
             Some("Check `client_id` and `tenant`, or give this message to the app's administrator.")
         }
         _ => None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +145,45 @@ mod tests {
     }
 
     #[test]
+    fn what_happened_is_said_of_the_sign_in_and_not_of_a_server() {
+        for (error, code, words) in [
+            ("access_denied", 0, "the sign-in was declined"),
+            (
+                "access_denied",
+                53_003,
+                "your organisation does not allow this sign-in",
+            ),
+            (
+                "invalid_request",
+                90_002,
+                "the app or the tenant is not set up for this sign-in",
+            ),
+            (
+                "consent_required",
+                65_001,
+                "consent to what the app asks for is missing",
+            ),
+            (
+                "interaction_required",
+                50_076,
+                "Entra ID did not accept the sign-in",
+            ),
+            (
+                "temporarily_unavailable",
+                90_033,
+                "the service is not available at the moment",
+            ),
+        ] {
+            let failure = failure(error, code);
+            assert_eq!(failure.message(), words);
+            assert!(
+                failure.to_string().contains("The server said: "),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
     fn what_a_sign_in_meets_has_its_kind_and_what_to_do() {
         for (error, code, kind, words) in [
             (
@@ -120,12 +192,7 @@ mod tests {
                 Kind::AccessDenied,
                 "If that was a mistake",
             ),
-            (
-                "access_denied",
-                65_004,
-                Kind::ConsentRequired,
-                "If that was a mistake",
-            ),
+            ("access_denied", 65_004, Kind::ConsentRequired, "mistake"),
             (
                 "invalid_request",
                 50_011,

@@ -5,6 +5,7 @@
 
 use entrar_core::error::{Error, Kind};
 use entrar_core::guid::Guid;
+use entrar_core::text::presentable;
 use entrar_core::time::UnixTime;
 use entrar_core::token::claims;
 use secrecy::{ExposeSecret, SecretString};
@@ -54,10 +55,11 @@ pub(super) fn identity(
         .filter(Value::is_object)
         .ok_or_else(|| bad("the id_token cannot be read"))?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    // The directory lets people choose names, and R asks by them whether one account may take another's place.
     let shown = |name: &str| {
         text(name)
-            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))
-            .map(str::to_owned)
+            .map(|text| presentable(text, &[]))
+            .filter(|text| !text.is_empty())
     };
     let account = account(&claims)?;
     let issuer = expected
@@ -112,31 +114,41 @@ fn account(claims: &Value) -> Result<AccountId, Error> {
     }
 }
 
+/// The token was made just now: where it is not good at this time, a clock is wrong. When it was made tells by how much;
+/// Entra ID dates it back by some minutes.
 fn check_times(claims: &Value, now: UnixTime) -> Result<(), Error> {
     let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(UnixTime::new);
-    let skewed = |by: f64, ahead: &str| {
+    let expires_at =
+        time("exp").ok_or_else(|| bad("the id_token does not tell when it expires"))?;
+    let made_at = time("iat").ok_or_else(|| bad("the id_token does not tell when it was made"))?;
+    let begins_at = time("nbf").map_or(made_at, |begins_at| begins_at.max(made_at));
+    let skewed = |by: f64, direction: &str| {
         with_remedy(
             Kind::BadReply,
             &format!(
-                "the clock of this machine is {:.0} minutes {ahead} that of Entra ID",
-                (by / 60.0).ceil()
+                "the clock of this machine is about {} {direction} that of Entra ID",
+                rough(by)
             ),
             "Set this machine's clock, and sign in again.",
         )
     };
-    // The token was made just now: where it is not good, a clock is wrong.
-    let Some(expires_at) = time("exp") else {
-        return Err(bad("the id_token does not tell when it expires"));
-    };
     if now - expires_at > LEEWAY {
-        return Err(skewed(now - expires_at, "or more ahead of"));
+        return Err(skewed(now - made_at.min(expires_at), "ahead of"));
     }
-    for begins_at in [time("nbf"), time("iat")].into_iter().flatten() {
-        if begins_at - now > LEEWAY {
-            return Err(skewed(begins_at - now, "behind"));
-        }
+    if begins_at - now > LEEWAY {
+        return Err(skewed(begins_at - now, "behind"));
     }
     Ok(())
+}
+
+/// So many seconds as people say it.
+fn rough(seconds: f64) -> String {
+    let (minute, hour, day) = (60.0, 3_600.0, 86_400.0);
+    match seconds {
+        _ if seconds < 2.0 * hour => format!("{:.0} minutes", seconds / minute),
+        _ if seconds < 2.0 * day => format!("{:.0} hours", seconds / hour),
+        _ => format!("{:.0} days", seconds / day),
+    }
 }
 
 fn bad(what: &str) -> Error {
@@ -200,6 +212,18 @@ mod tests {
         assert!(identity_with_issuer(&literal).is_ok());
     }
 
+    #[test]
+    fn a_name_is_shown_in_the_order_in_which_it_is_written() {
+        let token = token(|claims| {
+            claims["preferred_username"] = "\u{7}".into();
+            claims["upn"] = "ada\u{202e}@example.com".into();
+            claims["name"] = "Ada\r\nExample\u{2066}".into();
+        });
+        let identity = checked(&token, |_| {}).unwrap();
+        assert_eq!(identity.username.as_deref(), Some("ada@example.com"));
+        assert_eq!(identity.name.as_deref(), Some("Ada Example"));
+    }
+
     fn identity_with_issuer(issuer: &str) -> Result<Identity, Error> {
         let nonce = "n".into();
         let expected = Expected {
@@ -230,6 +254,8 @@ mod tests {
             ("oid", json!("ada"), "does not name an account"),
             ("tid", Value::Null, "does not name an account"),
             ("exp", Value::Null, "when it expires"),
+            ("exp", json!("1795395600"), "when it expires"),
+            ("iat", Value::Null, "when it was made"),
         ] {
             let token = token(|claims| claims[name] = value.clone());
             let error = checked(&token, |_| {}).unwrap_err();
@@ -245,13 +271,22 @@ mod tests {
     fn a_clock_that_is_wrong_is_named_with_the_difference() {
         let at = |seconds: f64| checked(&token(|_| {}), |expected| expected.now = NOW + seconds);
         assert!(at(-300.0).is_ok() && at(3_900.0).is_ok());
-        let behind = at(-3_540.0).unwrap_err();
-        assert!(behind.message().contains("59 minutes behind"), "{behind}");
-        let ahead = at(7_200.0).unwrap_err();
-        assert!(
-            ahead.message().contains("60 minutes or more ahead"),
-            "{ahead}"
-        );
+        for (seconds, words) in [
+            (-301.0, "about 5 minutes behind that of Entra ID"),
+            (-3_540.0, "about 59 minutes behind"),
+            (-10_000_000.0, "about 116 days behind"),
+            (3_901.0, "about 65 minutes ahead of that of Entra ID"),
+            (7_200.0, "about 2 hours ahead"),
+            (172_800.0, "about 2 days ahead"),
+        ] {
+            let error = at(seconds).unwrap_err();
+            assert!(error.message().contains(words), "{seconds}: {error}");
+            let remedy = error.details().remedy.as_deref().unwrap();
+            assert!(remedy.contains("Set this machine's clock"), "{remedy}");
+        }
+        let not_yet = token(|claims| claims["nbf"] = 1_795_394_000.into());
+        let error = checked(&not_yet, |_| {}).unwrap_err();
+        assert!(error.message().contains("33 minutes behind"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`SignIn::wait`] tells how far it is, [`SignIn::take`] hands out what came of it.
 
 mod answer;
+mod ask;
 mod attempt;
 mod browser;
 mod device_code;
@@ -12,7 +13,6 @@ mod discovery;
 mod failure;
 mod id_token;
 mod pages;
-mod peer;
 mod secrets;
 
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use entrar_core::error::{Error, Kind};
 use entrar_core::guid::Guid;
 use entrar_core::time::UnixTime;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::entra::ClientAuth;
 use answer::{Answer, pasted_query};
 use attempt::{Attempt, Taken};
 use discovery::Discovery;
-use failure::{misconfigured, too_late};
+use failure::misconfigured;
 
 pub use attempt::{SignedIn, Status};
 pub use id_token::{Identity, is_of_another};
@@ -58,6 +58,9 @@ pub struct Options {
     pub login_hint: Option<String>,
     /// Whether the person chooses an account though the browser is signed in to one.
     pub select_account: bool,
+    /// A claims challenge for the page to meet, such as a second factor: a JSON text, with which Entra ID has refused a
+    /// token. A device code cannot pass it on.
+    pub claims: Option<String>,
 }
 
 /// How a person meets Entra ID.
@@ -87,7 +90,7 @@ pub enum Invitation {
     },
 }
 
-/// A sign-in under way. Dropping it ends it.
+/// A sign-in under way. Dropping it ends it as [`SignIn::cancel`] does.
 #[derive(Debug)]
 pub struct SignIn {
     attempt: Arc<Attempt>,
@@ -101,8 +104,9 @@ impl SignIn {
     /// Begins a sign-in, which then goes on by itself on the runtime that this is called on.
     ///
     /// # Errors
-    /// [`Kind::Misconfigured`] if there is no such tenant, the method is not open to the app, or the ports of this machine
-    /// cannot be had; what keeps the tenant from being asked.
+    /// [`Kind::Misconfigured`] if there is no such tenant, or the method is not open to the app; [`Kind::Unavailable`] if
+    /// this machine has no port for the browser to come back to; [`Kind::Timeout`] if the tenant takes more than 20 seconds
+    /// to say where its endpoints are; its own errors, and what keeps it from being reached.
     pub async fn begin(env: &Env, options: Options) -> Result<Self, Error> {
         if options.method == Method::Paste && options.client_id == AZURE_CLI {
             return Err(misconfigured(
@@ -111,9 +115,9 @@ impl SignIn {
             ));
         }
         let method = options.method;
-        let deadline = Instant::now() + LIFETIME;
-        let expires_at = env.now() + LIFETIME;
         let discovery = Discovery::of(env, &options.authority, &options.tenant).await?;
+        let mut lifetime = LIFETIME;
+        let deadline = Instant::now() + LIFETIME;
         let (attempt, invitation, task) = match method {
             Method::Browser => {
                 let loopback = browser::Loopback::bind()?;
@@ -130,8 +134,9 @@ impl SignIn {
                 let address = attempt.authorization_url();
                 let late = Arc::clone(&attempt);
                 let ended = async move {
-                    sleep_until(deadline).await;
-                    late.end(Err(too_late()));
+                    if timeout_at(deadline, late.ended()).await.is_err() {
+                        late.expire().await;
+                    }
                 };
                 (attempt, Invitation::Paste(address), tokio::spawn(ended))
             }
@@ -140,8 +145,13 @@ impl SignIn {
                 let attempt = Attempt::new(env, options, discovery, String::new())?;
                 let attempt = Arc::new(attempt);
                 let device = device_code::Device::ask(env, &attempt, endpoint).await?;
+                lifetime = device.lifetime;
                 let invitation = device.invitation();
-                let ended = device.poll(Arc::clone(&attempt), deadline);
+                let polled = Arc::clone(&attempt);
+                let ended = async move {
+                    let outcome = device.poll(&polled, Instant::now() + lifetime).await;
+                    polled.end(outcome);
+                };
                 (attempt, invitation, tokio::spawn(ended))
             }
         };
@@ -149,7 +159,7 @@ impl SignIn {
             attempt,
             invitation,
             method,
-            expires_at,
+            expires_at: env.now() + lifetime,
             task: task.abort_handle(),
         })
     }
@@ -205,10 +215,11 @@ impl SignIn {
         }
     }
 
-    /// Ends it.
+    /// Ends it, unless it has ended. Where it has, the browser that ended it still gets its last page.
     pub fn cancel(&self) {
-        self.attempt.end(Err(failure::cancelled()));
-        self.task.abort();
+        if self.attempt.end(Err(failure::cancelled())) {
+            self.task.abort();
+        }
     }
 
     /// What came of it, once.

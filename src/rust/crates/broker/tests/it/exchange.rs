@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::response::IntoResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_emulator::{App, Credential, Options, User};
 use futures_util::future::{join, join_all, poll_immediate};
 use secrecy::SecretString;
@@ -205,6 +208,33 @@ async fn who_signs_out_during_an_exchange_gets_no_token_and_does_not_come_back()
         "login_required"
     );
     assert_eq!(endpoint.requests(), 1);
+}
+
+/// As a tenant, or whoever answers in its place, might mix up two persons.
+#[tokio::test]
+async fn a_token_of_another_account_is_not_handed_out_and_its_refresh_token_not_kept() {
+    let endpoint = Endpoint::start(|number| async move {
+        let oid = if number == 0 { BOB.oid } else { ADA.oid };
+        let claims = json!({"tid": ADA.tid.to_string(), "oid": oid.to_string()});
+        let id_token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        axum::Json(json!({
+            "token_type": "Bearer", "expires_in": 3599, "access_token": format!("canary-access-{number}"),
+            "refresh_token": format!("canary-refresh-of-reply-{number}"), "id_token": id_token
+        }))
+        .into_response()
+    })
+    .await;
+    let session = Session::at(&endpoint, LONG);
+    let error = session.oauth_error(STORAGE).await;
+    assert_eq!(error["error"], "server_error");
+    let description = error["error_description"].as_str().unwrap();
+    assert!(description.contains("another account"), "{description}");
+    assert_eq!(access_token(&session.ask(STORAGE).await), "canary-access-1");
+    session.ask(STORAGE).await;
+    let forms = endpoint.forms.lock().unwrap();
+    assert_eq!(forms.len(), 3);
+    assert!(!forms[1].contains("of-reply"), "{}", forms[1]);
+    assert!(forms[2].contains("refresh_token=canary-refresh-of-reply-1"));
 }
 
 #[tokio::test]
@@ -423,7 +453,7 @@ async fn what_was_refused_is_not_asked_again_at_once() {
     for (code, others_are_asked) in [(65_001, true), (700_082, false)] {
         let endpoint = Endpoint::start(move |_| async move {
             let body = json!({"error": "invalid_grant", "error_codes": [code]});
-            axum::response::IntoResponse::into_response(axum::Json(body))
+            axum::Json(body).into_response()
         })
         .await;
         let session = Session::at_entra(&endpoint, LONG);

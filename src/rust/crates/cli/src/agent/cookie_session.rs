@@ -11,6 +11,7 @@ use entrar_broker::accounts::AccountId;
 use entrar_broker::listen::{Limits, Server};
 use entrar_core::agent::{Secret, Session};
 use entrar_core::error::{Error, Kind};
+use entrar_core::session_directory::SessionDirectory;
 use entrar_core::variables::COOKIE_FILE;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
@@ -20,6 +21,18 @@ use super::state::Agent;
 
 /// How long a cookie is good. It is written anew after half of that, and clients read the file again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where the file is.
+fn place(directory: &SessionDirectory) -> PathBuf {
+    directory.path().join("session")
+}
+
+/// Removes what an agent has left that was killed. Its cookie is good for nothing, and is not to be sent to whoever has
+/// taken the port since.
+pub(super) fn remove(directory: &SessionDirectory) {
+    // As a rule there is nothing.
+    let _ = fs::remove_dir_all(place(directory));
+}
 
 /// The session. Dropping it closes the port and removes the file.
 pub(super) struct CookieSession {
@@ -41,7 +54,7 @@ impl CookieSession {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(refused)?;
         let address = format!("http://{}", listener.local_addr().map_err(refused)?);
-        let directory = agent.directory.path().join("session");
+        let directory = place(&agent.directory);
         let made = match fs::create_dir(&directory) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             made => made,

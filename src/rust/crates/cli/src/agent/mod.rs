@@ -8,6 +8,13 @@ mod requests;
 mod serve;
 mod state;
 
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use entrar_core::file::reason;
+use entrar_core::session_directory::VARIABLE;
+
 pub(crate) use commands::{ask, start, status, stop};
 pub(crate) use serve::run;
 
@@ -26,12 +33,18 @@ pub(crate) enum Error {
     /// None runs.
     #[error("no agent of yours runs; `entrar agent start` starts one")]
     NotRunning,
+    /// Another one is about to end, or to begin, and does neither.
+    #[error("another agent of yours is about to end, and has not done so for {} seconds; end it with kill, or wait", .0.as_secs())]
+    Stuck(Duration),
+    /// An agent lacks what it needs at this path.
+    #[error("the agent cannot use {}: {}. {}", .0.display(), why(.1), remedy(.1))]
+    Place(PathBuf, io::Error),
     /// It could not be started.
     #[error("the agent cannot be started: {0}")]
-    Start(std::io::Error),
+    Start(io::Error),
     /// The system refuses something.
     #[error("the system refuses {0}: {1}")]
-    System(&'static str, std::io::Error),
+    System(&'static str, io::Error),
 }
 
 impl Error {
@@ -41,6 +54,25 @@ impl Error {
             Self::NotRunning => 3,
             _ => 1,
         }
+    }
+}
+
+/// Why a path is of no use.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        // What the standard library says of an address that does not fit is for programmers.
+        ErrorKind::InvalidInput => "the path is too long for a socket".to_owned(),
+        _ => reason(error),
+    }
+}
+
+/// What to do about it.
+fn remedy(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "Make room there.".to_owned(),
+        _ => format!(
+            "Set {VARIABLE} to another directory of this machine that is yours alone (mode 0700)."
+        ),
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) fn start(arguments: &[String]) -> io::Result<Started> {
             command.env(name, value);
         }
     }
+    #[cfg(unix)]
+    keep_files();
     let mut child = command.spawn()?;
     let (said, errors) = (child.stdout.take(), child.stderr.take());
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -109,6 +111,25 @@ pub(super) fn start(arguments: &[String]) -> io::Result<Started> {
             Err(io::Error::other(format!(
                 "it could not be asked after {seconds} seconds"
             )))
+        }
+    }
+}
+
+/// Keeps from the agent what this process was given open beside its three streams. Whoever waits for the end of such a
+/// file, a test runner for one, would wait for the agent's.
+#[cfg(unix)]
+#[allow(
+    unsafe_code,
+    reason = "nothing else marks a file that this process knows by its number alone"
+)]
+fn keep_files() {
+    // Where the system does not list them, the agent gets them.
+    let files = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
+    for number in files.filter_map(|file| file.file_name().to_str()?.parse().ok()) {
+        if number > 2 {
+            // SAFETY: no memory is involved, and the file stays open here: it is only marked to be closed in a program
+            // that this process becomes or starts. One that is closed already is an error without effect.
+            let _ = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
 }

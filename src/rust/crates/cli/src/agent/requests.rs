@@ -87,13 +87,13 @@ impl Agent {
             ACCOUNT => written(self.account()),
             SIGN_OUT => {
                 let account = self.sign_out().await;
-                self.stop.notify_one();
+                self.end();
                 written(account)
             }
             OPEN_SESSION => written(self.open_session().await?),
             STATUS => written(self.status().await),
             STOP => {
-                self.stop.notify_one();
+                self.end();
                 Ok(Value::Null)
             }
             _ => return Ok(None),

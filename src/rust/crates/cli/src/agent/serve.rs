@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entrar_broker::accounts::InMemory;
 use entrar_broker::admission::Admission;
@@ -10,18 +10,22 @@ use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::Broker;
 use entrar_core::env::Env;
 use entrar_core::private_directory::own_uid;
-use entrar_core::session_directory::SessionDirectory;
+use entrar_core::session_directory::{SessionDirectory, has_listener};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::UnixListener;
 
-use super::Error;
 use super::process::{READY, RUNNING, harden, leave_session, tell_starter};
 use super::requests::everything;
 use super::state::Agent;
+use super::{Error, cookie_session};
 use crate::child::Signals;
 
 /// How long the exchanges under way may take at the end.
 const LAST_EXCHANGES: Duration = Duration::from_secs(20);
+/// How long to wait for another agent that is about to end: as long as its last exchanges may take, and its last replies.
+const LONGEST_END: Duration = Duration::from_secs(25);
+/// How often to look whether it has.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Runs an agent until it is told to end, or is idle for so long. A detached one outlives its starter.
 pub(crate) fn run(env: Env, idle: Duration, is_detached: bool) -> Result<(), Error> {
@@ -57,21 +61,21 @@ async fn serve(
     let system = |what| move |error| Error::System(what, error);
     let mut signals = Signals::catch().map_err(system("to catch signals"))?;
     let path = directory.socket_path();
-    // We hold the lock, so that it is one which an agent has left that was killed.
+    let no_place = |error| Error::Place(path.clone(), error);
+    // We hold the lock, so that what is there is of an agent that was killed.
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::System("the removal of an old socket", error));
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(no_place(error)),
         _ => {}
     }
-    let listener = UnixListener::bind(&path).map_err(system("a socket"))?;
+    cookie_session::remove(&directory);
+    let listener = UnixListener::bind(&path).map_err(no_place)?;
     let random = |error: getrandom::Error| Error::System("random bytes", error.into());
     let admission = Admission::owned_by(own_uid()).map_err(random)?;
     let broker = Arc::new(Broker::<InMemory>::new(env.clone(), admission, None));
     // Tokens that were kept of the agent before are of nobody any more.
     directory
         .mark_new_sign_in(None)
-        .map_err(system("a file in the agent's directory"))?;
+        .map_err(|error| Error::Place(directory.path().to_owned(), error))?;
     let agent = Arc::new(Agent::new(env, broker, directory, idle));
     let server = Server::start(listener, everything(Arc::clone(&agent)), Limits::default());
     if is_detached {
@@ -83,7 +87,7 @@ async fn serve(
         () = signals.any() => {}
     }
     // Nobody finds it any more; then the last replies go out.
-    let _ = std::fs::remove_file(&path);
+    agent.hide();
     let exchanges = agent.broker.exchanges();
     let rest = async {
         if let Some(exchanges) = exchanges {
@@ -99,7 +103,7 @@ async fn serve(
     Ok(())
 }
 
-/// The lock of the one agent; `None` if another one holds it. It goes with the process, however that ends.
+/// The lock of the one agent; `None` if another one holds it that can be asked. It goes with the process, however that ends.
 fn take_place(directory: &SessionDirectory) -> Result<Option<File>, Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = directory.path().join("agent.lock");
@@ -109,12 +113,23 @@ fn take_place(directory: &SessionDirectory) -> Result<Option<File>, Error> {
         .write(true)
         .mode(0o600)
         .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default())
-        .open(path)
-        .map_err(|error| Error::System("a file in the agent's directory", error))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(Error::System("a lock", error.into())),
+        .open(&path)
+        .map_err(|error| Error::Place(path, error))?;
+    let begun = Instant::now();
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(lock)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(Error::System("a lock", error.into())),
+        }
+        if has_listener(&directory.socket_path()) {
+            return Ok(None);
+        }
+        // It has only begun, and listens in a moment; or it is about to end, and then the place is ours.
+        if begun.elapsed() > LONGEST_END {
+            return Err(Error::Stuck(LONGEST_END));
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
     }
 }
 

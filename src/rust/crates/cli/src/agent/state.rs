@@ -100,6 +100,18 @@ impl Agent {
         *lock(&self.asked) = Instant::now();
     }
 
+    /// Takes away the socket, at which nobody is to ask any more.
+    pub(super) fn hide(&self) {
+        // It may be gone already, or its directory.
+        let _ = std::fs::remove_file(self.directory.socket_path());
+    }
+
+    /// Tells the agent to end. Whoever looks for one from now on finds none.
+    pub(super) fn end(&self) {
+        self.hide();
+        self.stop.notify_one();
+    }
+
     /// Resolves when nobody has asked for as long as an agent may be idle.
     pub(super) async fn idle(&self) {
         loop {
@@ -119,7 +131,11 @@ impl Agent {
             client_id: wanted.client_id.clone(),
             method: wanted.method,
         };
-        let sign_in = SignIn::begin(&self.env, options(wanted)?).await?;
+        let wanted = sign_in::Options {
+            claims: self.claims(),
+            ..options(wanted)?
+        };
+        let sign_in = SignIn::begin(&self.env, wanted).await?;
         let id = random::text::<32>().map_err(|error| {
             let message = format!("the system gives no random bytes: {error}");
             Error::new(Kind::Unavailable, message)
@@ -218,14 +234,24 @@ impl Agent {
             .sign_in(id, signed_in.refresh_token)
             .await
             .map_err(|refusal| refusal.error())?;
-        self.broker.set_exchanges(Some(exchanges));
-        self.broker.admission().begin_anew(Some(id));
+        // While this fails nobody else has taken the place.
         self.directory
             .mark_new_sign_in(Some(&id.to_string()))
             .map_err(|error| self.not_written(&error))?;
+        // An exchange of another account that is under way brings nothing any more.
+        let before = self.account().filter(|before| !before.is_same_as(&account));
+        if let Some(before) = before {
+            self.forget_tokens(&before).await;
+        }
+        self.broker.set_exchanges(Some(exchanges));
+        self.broker.admission().begin_anew(Some(id));
         *lock(&self.account) = Some(account.clone());
-        if let Some(session) = session.as_mut() {
-            session.renew(self, id)?;
+        if session
+            .as_mut()
+            .is_some_and(|session| session.renew(self, id).is_err())
+        {
+            // Its cookie is good no more. Who asks for it is told why there is none.
+            *session = None;
         }
         drop(session);
         self.forget(attempt);
@@ -246,6 +272,13 @@ impl Agent {
         }
     }
 
+    /// What the tenant wants of the next sign-in. Without it the person could sign in over and over, and be refused as
+    /// before.
+    fn claims(&self) -> Option<String> {
+        let id = self.account().as_ref().and_then(id_of)?;
+        self.broker.exchanges()?.claims(id)
+    }
+
     /// Who is signed in.
     pub(super) fn account(&self) -> Option<Account> {
         lock(&self.account).clone()
@@ -257,17 +290,20 @@ impl Agent {
         *session = None;
         *lock(&self.attempt) = None;
         let account = lock(&self.account).take()?;
-        if let Some(exchanges) = self.broker.exchanges() {
-            if let Some(id) = id_of(&account) {
-                // In memory nothing fails.
-                let _ = exchanges.sign_out(id).await;
-            }
-        }
+        self.forget_tokens(&account).await;
         self.broker.set_exchanges(None);
         self.broker.admission().begin_anew(None);
         // Who keeps tokens of before cannot be told where this fails; they expire.
         let _ = self.directory.mark_new_sign_in(None);
         Some(account)
+    }
+
+    /// Drops the refresh token of an account.
+    async fn forget_tokens(&self, account: &Account) {
+        if let (Some(exchanges), Some(id)) = (self.broker.exchanges(), id_of(account)) {
+            // In memory nothing fails.
+            let _ = exchanges.sign_out(id).await;
+        }
     }
 
     /// The session of clients that know an address and a cookie only, opened if there is none.
@@ -432,6 +468,7 @@ fn options(wanted: Wanted) -> Result<sign_in::Options, Error> {
         },
         login_hint: wanted.login_hint,
         select_account: wanted.select_account,
+        claims: None,
     })
 }
 
@@ -446,4 +483,60 @@ fn shown_proxy(value: &str) -> String {
 /// No change under these locks can stop half-way, so one poisoned by a panic elsewhere guards sound data.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entrar_broker::admission::Admission;
+    use entrar_core::session_directory::VARIABLE;
+
+    const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn agent(base: &std::path::Path) -> Agent {
+        let path = base.join("entrar");
+        let env = Env::fixed(&[(VARIABLE, path.to_str().unwrap())], 0.0);
+        let directory = SessionDirectory::create(&env).unwrap();
+        let broker = Broker::new(env.clone(), Admission::new().unwrap(), None);
+        Agent::new(env, Arc::new(broker), directory, IDLE)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_idle_so_long_after_it_was_asked_last() {
+        let base = tempfile::tempdir().unwrap();
+        let agent = agent(base.path());
+        let begun = Instant::now();
+        let asked = async {
+            for _ in 0..5 {
+                tokio::time::sleep(11 * HOUR).await;
+                agent.is_asked();
+            }
+        };
+        tokio::join!(agent.idle(), asked);
+        assert_eq!(begun.elapsed().as_secs(), (5 * 11 * HOUR + IDLE).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_idle_if_nobody_ever_asks() {
+        let base = tempfile::tempdir().unwrap();
+        let agent = agent(base.path());
+        let begun = Instant::now();
+        agent.idle().await;
+        assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs());
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        for (value, shown) in [
+            ("http://proxy.example:3128", "http://proxy.example:3128"),
+            (
+                "http://me:canary@proxy.example:3128",
+                "http://proxy.example:3128",
+            ),
+            ("canary @ nowhere", "an address that is not understood"),
+        ] {
+            assert_eq!(shown_proxy(value), shown);
+        }
+    }
 }

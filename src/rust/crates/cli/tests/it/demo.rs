@@ -532,7 +532,7 @@ async fn the_log_is_silent_unless_asked_for() {
         .await
         .unwrap();
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(stderr(&unknown).contains("ENTRAR_LOG is none of"));
+    assert!(stderr(&unknown).contains("ENTRAR_LOG must be"));
     let quiet = demo.run(&["true"]).await;
     assert_eq!(
         (stdout(&quiet), stderr(&quiet)),

@@ -8,6 +8,11 @@
     clippy::panic
 )]
 
+// What other programs see of a process is looked at under /proc.
+#[cfg(target_os = "linux")]
+mod agent;
+#[cfg(target_os = "linux")]
+mod agent_support;
 #[cfg(unix)]
 mod demo;
 #[cfg(unix)]

@@ -39,7 +39,7 @@ fn the_key_set_holds_one_rsa_key_and_no_private_part() {
     let keys = reply.json()["keys"].clone();
     assert_eq!(keys.as_array().unwrap().len(), 1);
     let names: Vec<String> = keys[0].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(names, ["alg", "e", "kid", "kty", "n", "use"]);
+    assert_eq!(names, ["alg", "e", "issuer", "kid", "kty", "n", "use"]);
     assert_eq!(
         (&keys[0]["kty"], &keys[0]["alg"], &keys[0]["e"]),
         (&json!("RSA"), &json!("RS256"), &json!("AQAB"))

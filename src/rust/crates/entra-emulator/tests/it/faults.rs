@@ -137,7 +137,7 @@ fn a_fault_is_known_by_its_name() {
     assert_eq!("fast".parse::<FaultKind>(), Err(UnknownFault));
     assert_eq!(
         UnknownFault.to_string(),
-        "it is none of sign_in_required, consent_required, access_denied, throttled, unavailable, slow, \
+        "it must be one of sign_in_required, consent_required, access_denied, throttled, unavailable, slow, \
          mfa_required, wrong_state, wrong_nonce, wrong_audience, wrong_issuer, expired_id_token, other_user, no_id_token"
     );
 }

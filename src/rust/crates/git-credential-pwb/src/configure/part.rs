@@ -1,31 +1,13 @@
-//! `configure` and `unconfigure`: the helper's part of a git configuration file, put in and taken out.
-//!
-//! The part is a piece of text between two comments. Nothing else in the file changes by a byte, and taking the
-//! part out needs no guess about what was there before.
-//!
-//! Each section begins with an empty `helper`, which makes git forget the helpers it has read so far. Otherwise
-//! git would hand our token to each of them, to store.
+//! Our part of a configuration file: between two comments, at the end.
 
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use entrar_core::env::Env;
 use entrar_core::git::{DEVOPS_URLS, helper_value};
 
 const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `entrar::use_azure_git(remove = TRUE)` in R removes this";
-const END: &str = "# git-credential-pwb: end";
+pub(super) const END: &str = "# git-credential-pwb: end";
 /// What is recognised of the first line, so that its wording may change.
-const BEGINS: &str = "# git-credential-pwb: ";
-
-/// What names the person's own directory.
-const HOME: &str = if cfg!(windows) {
-    "HOME nor USERPROFILE"
-} else {
-    "HOME"
-};
+pub(super) const BEGINS: &str = "# git-credential-pwb: ";
 
 /// How the path of every helper ends that `entrar::use_azure_git()` has put in: where R installs it, or the link to it.
 const INSTALLED: &str = if cfg!(windows) {
@@ -34,169 +16,11 @@ const INSTALLED: &str = if cfg!(windows) {
     "/entrar/bin/git-credential-pwb"
 };
 
-/// Whose configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The person's own.
-    User,
-    /// This repository's.
-    Project,
-}
-
-/// Why the configuration was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No variable says where the person's directory is.
-    #[error("your git configuration cannot be found: neither GIT_CONFIG_GLOBAL nor {HOME} is set")]
-    NoHome,
-    /// git says that there is none.
-    #[error("there is no git repository here")]
-    NoRepository,
-    /// git cannot be run.
-    #[error("git cannot be run: {0}")]
-    NoGit(io::Error),
-    /// This executable does not know where it is.
-    #[error("this command's own path is not known: {0}")]
-    NoPath(io::Error),
-    /// Someone changes the file at this moment.
-    #[error("{0} is being changed by another process; if that is not so, delete {0}.lock")]
-    Locked(String),
-    /// The file cannot be read or written.
-    #[error("{0} cannot be changed: {1}")]
-    Io(String, io::Error),
-    /// The second comment is missing.
-    #[error(
-        "{0} has the line \"{BEGINS}...\" but not the line \"{END}\" after it; mend that by hand"
-    )]
-    NoEnd(String),
-}
-
-/// What is to be changed, and how.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// Whose configuration.
-    pub scope: Scope,
-    /// Whether the helper is put in, or taken out.
-    pub add: bool,
-    /// Whether the change is only told.
-    pub dry_run: bool,
-    /// The path that git is to run, such as a link to this command; without one, this command's own.
-    pub helper: Option<PathBuf>,
-}
-
-/// Puts the helper in or takes it out; the result is the change, for a person to read, or empty if there is
-/// none to make.
-///
-/// # Errors
-/// Why nothing was changed.
-pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
-    let &Change { add, dry_run, .. } = change;
-    let file = match change.scope {
-        Scope::User => users_file(env, cfg!(windows))?,
-        Scope::Project => projects_file()?,
-    };
-    let own = std::env::current_exe().map_err(Error::NoPath)?;
-    let own = helper_value(&own);
-    let helper = change.helper.as_deref().map(helper_value);
-    let ours = Ours([helper.unwrap_or_else(|| own.clone()), own]);
-    // Links are followed, as git does: many keep their configuration elsewhere.
-    let is_link = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_symlink());
-    let file = fs::canonicalize(&file).unwrap_or(file);
-    let shown = file.display().to_string();
-    // A device would be replaced, a pipe would keep us waiting for ever.
-    if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
-        let error = io::Error::other("it is no regular file");
-        return Err(Error::Io(shown, error));
-    }
-    let _lock = if dry_run {
-        None
-    } else {
-        Some(Lock::take(&file)?)
-    };
-    let old = match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => read.map_err(|error| Error::Io(shown.clone(), error))?,
-    };
-    let parts = Parts::of(&old).ok_or_else(|| Error::NoEnd(shown.clone()))?;
-    let part = if add { block(&ours) } else { String::new() };
-    // A part that is there already stays at its place only if nothing stands after it: what does could store
-    // our token.
-    if parts.ours == part.as_bytes() && (!add || parts.after.is_empty()) {
-        return Ok(String::new());
-    }
-    if !dry_run {
-        let new = parts.with(&part, &ours);
-        // An empty file may be one that we made; what a link leads to is not ours.
-        let changed = if new.is_empty() && !is_link {
-            fs::remove_file(&file)
-        } else {
-            write(&file, &new)
-        };
-        changed.map_err(|error| Error::Io(shown.clone(), error))?;
-    }
-    Ok(format!(
-        "{shown}\n{}{}",
-        lines(&parts.ours, '-'),
-        lines(part.as_bytes(), '+')
-    ))
-}
-
-/// As git chooses the file that `git config --global` writes to.
-fn users_file(env: &Env, windows: bool) -> Result<PathBuf, Error> {
-    if let Some(file) = env.var("GIT_CONFIG_GLOBAL") {
-        return Ok(file.into());
-    }
-    let home = home(env, windows);
-    let base = env.var("XDG_CONFIG_HOME").map(PathBuf::from);
-    let in_home = home.as_ref().map(|home| home.join(".gitconfig"));
-    let in_base = base
-        .or_else(|| Some(home?.join(".config")))
-        .map(|base| base.join("git").join("config"));
-    match (in_home, in_base) {
-        (Some(in_home), Some(in_base)) if !in_home.exists() && in_base.exists() => Ok(in_base),
-        (Some(in_home), _) => Ok(in_home),
-        (None, Some(in_base)) if in_base.exists() => Ok(in_base),
-        (None, _) => Err(Error::NoHome),
-    }
-}
-
-/// The person's own directory: on Windows, where HOME is as a rule not set, as git for Windows finds it.
-fn home(env: &Env, windows: bool) -> Option<PathBuf> {
-    let variable = |name| env.var(name).map(PathBuf::from);
-    let on_drive = || {
-        let path = format!("{}{}", env.var("HOMEDRIVE")?, env.var("HOMEPATH")?);
-        Some(PathBuf::from(path)).filter(|path| path.is_dir())
-    };
-    let home = variable("HOME");
-    if windows {
-        home.or_else(on_drive).or_else(|| variable("USERPROFILE"))
-    } else {
-        home
-    }
-}
-
-/// Only git knows where a repository, or one of several worktrees, keeps its configuration.
-fn projects_file() -> Result<PathBuf, Error> {
-    let output = Command::new("git")
-        .args(["rev-parse", "--git-path", "config"])
-        .output()
-        .map_err(Error::NoGit)?;
-    let mut path = output.stdout;
-    if !output.status.success() || path.pop() != Some(b'\n') {
-        return Err(Error::NoRepository);
-    }
-    #[cfg(unix)]
-    let path: OsString = std::os::unix::ffi::OsStringExt::from_vec(path);
-    #[cfg(not(unix))]
-    let path = OsString::from(String::from_utf8_lossy(&path).into_owned());
-    Ok(path.into())
-}
-
 /// The helpers that are ours, as `credential.helper` names them: the one to put in, and this command.
-struct Ours([String; 2]);
+pub(super) struct Ours(pub(super) [String; 2]);
 
 /// Our part of a file.
-fn block(Ours([helper, _]): &Ours) -> String {
+pub(super) fn block(Ours([helper, _]): &Ours) -> String {
     let mut text = format!("{BEGIN}\n");
     for url in DEVOPS_URLS {
         text.push_str(&format!(
@@ -247,15 +71,15 @@ fn path_in_file(line: &str) -> Option<String> {
 }
 
 /// A file, cut in three.
-struct Parts {
-    before: Vec<u8>,
-    ours: Vec<u8>,
-    after: Vec<u8>,
+pub(super) struct Parts {
+    pub(super) before: Vec<u8>,
+    pub(super) ours: Vec<u8>,
+    pub(super) after: Vec<u8>,
 }
 
 impl Parts {
     /// `None` if our part has no end.
-    fn of(text: &[u8]) -> Option<Self> {
+    pub(super) fn of(text: &[u8]) -> Option<Self> {
         let mut parts = Self {
             before: Vec::new(),
             ours: Vec::new(),
@@ -283,7 +107,7 @@ impl Parts {
     }
 
     /// The file with this in the place of our part, at the end.
-    fn with(&self, part: &str, ours: &Ours) -> Vec<u8> {
+    pub(super) fn with(&self, part: &str, ours: &Ours) -> Vec<u8> {
         let kept = foreign(&self.ours, ours);
         let mut text = [&*self.before, &*kept, &*self.after].concat();
         if !part.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
@@ -348,57 +172,6 @@ enum Place {
     Before,
     Ours,
     After,
-}
-
-/// Each line behind this mark, as in a diff.
-fn lines(text: &[u8], mark: char) -> String {
-    String::from_utf8_lossy(text)
-        .lines()
-        .map(|line| format!("{mark}{line}\n"))
-        .collect()
-}
-
-/// The file's lock, which git takes too.
-struct Lock(PathBuf);
-
-impl Lock {
-    fn take(file: &Path) -> Result<Self, Error> {
-        let mut path: OsString = file.into();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let shown = file.display().to_string();
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(_) => Ok(Self(path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Locked(shown)),
-            Err(error) => Err(Error::Io(shown, error)),
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Replaces the file in one step, whoever reads it meanwhile.
-fn write(file: &Path, text: &[u8]) -> io::Result<()> {
-    let mut name: OsString = file.into();
-    name.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(name);
-    let written = (|| {
-        let mut output = OpenOptions::new().write(true).create_new(true).open(&new)?;
-        if let Ok(found) = fs::metadata(file) {
-            output.set_permissions(found.permissions())?;
-        }
-        output.write_all(text)?;
-        output.sync_all()?;
-        fs::rename(&new, file)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -556,50 +329,6 @@ mod tests {
             assert_eq!(helper, value);
             assert_eq!(quoted(&helper), in_file);
         }
-    }
-
-    #[test]
-    fn the_users_file_is_the_one_that_git_would_write_to() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().to_str().unwrap();
-        let file = |variables: &[(&str, &str)]| users_file(&Env::fixed(variables, 0.0), false);
-        assert!(matches!(file(&[]), Err(Error::NoHome)));
-        let at_home = [("HOME", path)];
-        assert_eq!(file(&at_home).unwrap(), home.path().join(".gitconfig"));
-        let in_base = home.path().join(".config/git/config");
-        fs::create_dir_all(in_base.parent().unwrap()).unwrap();
-        fs::write(&in_base, "").unwrap();
-        assert_eq!(file(&at_home).unwrap(), in_base);
-        fs::write(home.path().join(".gitconfig"), "").unwrap();
-        assert_eq!(file(&at_home).unwrap(), home.path().join(".gitconfig"));
-        let named = [("HOME", path), ("GIT_CONFIG_GLOBAL", "/named")];
-        assert_eq!(file(&named).unwrap(), Path::new("/named"));
-    }
-
-    #[test]
-    fn on_windows_home_is_where_git_for_windows_finds_it() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().to_str().unwrap();
-        let file = |variables: &[(&str, &str)], windows| {
-            users_file(&Env::fixed(variables, 0.0), windows).ok()
-        };
-        let in_home = Some(home.path().join(".gitconfig"));
-        let profile = ("USERPROFILE", path);
-        let gone = [("HOMEDRIVE", path), ("HOMEPATH", "/gone"), profile];
-        assert_eq!(file(&[profile], true), in_home);
-        assert_eq!(file(&gone, true), in_home);
-        let (drive, rest) = path.split_at(1);
-        let on_drive = [
-            ("HOMEDRIVE", drive),
-            ("HOMEPATH", rest),
-            ("USERPROFILE", "/p"),
-        ];
-        assert_eq!(file(&on_drive, true), in_home);
-        assert_eq!(
-            file(&[("HOME", path), ("USERPROFILE", "/p")], true),
-            in_home
-        );
-        assert_eq!(file(&[profile], false), None);
     }
 
     proptest! {

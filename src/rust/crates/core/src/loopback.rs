@@ -1,29 +1,46 @@
-//! Which user a connection on the loopback is of: the kernel lists the sockets with their owners.
+//! Which user is at the other end on the loopback: the kernel lists the sockets of TCP with their owners.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::private_directory::own_uid;
 
 /// Where Linux lists the sockets of TCP.
 const LISTS: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
 /// Whether the other end of a connection is a process of the user that this process runs as. Where the system does not
 /// tell, which is so on others than Linux, everybody on this machine is taken for them.
-pub(super) fn is_ours(peer: SocketAddr, own: SocketAddr) -> bool {
+#[must_use]
+pub fn is_ours(peer: SocketAddr, own: SocketAddr) -> bool {
     if !cfg!(target_os = "linux") {
         return true;
     }
-    let uid = entrar_core::private_directory::own_uid();
+    lists().any(|list| owner(&list, peer, Some(own)) == Some(own_uid()))
+}
+
+/// Whether it is another user who listens at an address of this machine. Where nobody listens, or the system does not tell,
+/// it is nobody else.
+#[must_use]
+pub fn is_listened_to_by_another(address: SocketAddr) -> bool {
+    lists().any(|list| owner(&list, address, None).is_some_and(|uid| uid != own_uid()))
+}
+
+fn lists() -> impl Iterator<Item = String> {
     LISTS
         .iter()
         .filter_map(|path| std::fs::read_to_string(path).ok())
-        .any(|list| owner(&list, peer, own) == Some(uid))
 }
 
-/// The owner of the socket whose own address is `peer`, and whose other end is `own`.
-fn owner(list: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
-    let wanted = [
-        (written(peer), written(own)),
-        (written(mapped(peer)), written(mapped(own))),
-    ];
+/// The owner of the socket whose own address is `peer`, and whose other end is `own`: nobody's for one that listens.
+fn owner(list: &str, peer: SocketAddr, own: Option<SocketAddr>) -> Option<u32> {
+    let nobody = |peer: SocketAddr| match peer.ip() {
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let ends = |peer, own: Option<SocketAddr>| {
+        let own = own.unwrap_or_else(|| nobody(peer));
+        (written(peer), written(own))
+    };
+    let wanted = [ends(peer, own), ends(mapped(peer), own.map(mapped))];
     list.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
         let ends = (fields.next()?, fields.next()?);
@@ -80,14 +97,16 @@ mod tests {
    3: 0000000000000000FFFF00000100007F:D433 0000000000000000FFFF00000100007F:1F90 01 00000000:00000000 00:00000000 00000000  1002        0 333 1
 ";
         let own = SocketAddr::from(([127, 0, 0, 1], 0x1F90));
-        let found = |port| owner(list, SocketAddr::from(([127, 0, 0, 1], port)), own);
+        let found = |port| owner(list, SocketAddr::from(([127, 0, 0, 1], port)), Some(own));
         assert_eq!(found(0xD431), Some(1001));
         assert_eq!(found(0xD432), None, "it was closed");
         assert_eq!(found(0xD433), Some(1002), "a socket of version 6");
         assert_eq!(found(0xD434), None);
         let other = SocketAddr::from(([127, 0, 0, 1], 0x1F91));
         let peer = SocketAddr::from(([127, 0, 0, 1], 0xD431));
-        assert_eq!(owner(list, peer, other), None);
+        assert_eq!(owner(list, peer, Some(other)), None);
+        assert_eq!(owner(list, own, None), Some(1000), "it listens");
+        assert_eq!(owner(list, peer, None), None);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,0 +1,82 @@
+//! Another user of this machine, who listens at the port that a person's agent had before it was killed.
+
+// clippy.toml's exceptions do not see this.
+#![allow(clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use entrar_client::origin::Session;
+use entrar_core::env::Env;
+use entrar_core::error::Kind;
+
+const LISTENER: &str = "import socket, sys\n\
+    listener = socket.create_server(('127.0.0.1', 0))\n\
+    print(listener.getsockname()[1], flush=True)\n\
+    sys.stdin.read()";
+
+/// A listener that ends when this does; its port.
+fn listen(launcher: &[&str]) -> (Child, u16) {
+    let mut child = Command::new("/usr/bin/env")
+        .args(launcher)
+        .args(["/usr/bin/env", "python3", "-c", LISTENER])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, line.trim().parse().unwrap())
+}
+
+/// What a process that was told of an agent at this port would send there.
+fn cookie(port: u16, origin: &str) -> Result<bool, (Kind, String)> {
+    let address = format!("http://127.0.0.1:{port}");
+    let env = Env::fixed(
+        &[
+            ("RS_SERVER_ADDRESS", &address),
+            ("RS_SESSION_RPC_COOKIE", "canary"),
+            ("ENTRAR_ORIGIN", origin),
+        ],
+        0.0,
+    );
+    let session = Session::find(&env).unwrap();
+    session
+        .cookie(&env, None)
+        .map(|cookie| cookie.is_some())
+        .map_err(|error| (error.kind(), error.to_string()))
+}
+
+#[test]
+fn a_thief_at_the_agents_port_gets_no_cookie() {
+    let (mut own, port) = listen(&[]);
+    assert_eq!(cookie(port, "agent"), Ok(true));
+    own.kill().unwrap();
+    own.wait().unwrap();
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0)
+    {
+        return;
+    }
+    let other = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    let (mut thief, port) = listen(&other);
+    let (kind, message) = cookie(port, "agent").unwrap_err();
+    assert_eq!(kind, Kind::NoSession);
+    assert!(
+        message.contains("another user") && !message.contains("canary"),
+        "{message}"
+    );
+    // Workbench runs as another user than its sessions.
+    assert_eq!(cookie(port, ""), Ok(true));
+    thief.kill().unwrap();
+    thief.wait().unwrap();
+}
