@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use entrar_core::resource::DEVOPS;
+
 /// Microsoft Graph's app id, and the ids of its delegated permissions that every sign-in asks for. Source: Microsoft's
 /// reference of Graph permissions.
 const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
@@ -39,7 +41,7 @@ impl Permission {
             Self::Vault => ("cfa8b339-82a2-471a-a3c9-0fc0be7a4093", "user_impersonation"),
             Self::Sql => ("022907d3-0f1b-48f7-badc-1ba6abab6d66", "user_impersonation"),
             Self::Management => ("797f4846-ba00-4fd7-ba43-dac1f8f63013", "user_impersonation"),
-            Self::Devops => ("499b84ac-1321-427f-aa17-267ca6975798", "user_impersonation"),
+            Self::Devops => (DEVOPS, "user_impersonation"),
             Self::Databricks => ("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d", "user_impersonation"),
         }
     }

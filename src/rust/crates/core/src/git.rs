@@ -20,6 +20,29 @@ pub fn helper_value(path: &Path) -> String {
     }
 }
 
+/// The path of a helper that `credential.helper` names by its path alone, as it is or as [`helper_value`] quotes it. `None`
+/// for a name, and for a shell command with anything else in it, such as an argument.
+#[must_use]
+pub fn helper_path(value: &str) -> Option<String> {
+    let path = match value.strip_prefix("!'") {
+        Some(quoted) => {
+            let quoted = quoted.strip_suffix('\'')?;
+            let path = quoted.replace(r"'\''", "'");
+            // A quote that ends the word would begin another one.
+            (path.replace('\'', r"'\''") == quoted).then_some(path)?
+        }
+        None => {
+            let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+:,@".contains(c);
+            value.chars().all(is_plain).then(|| value.to_owned())?
+        }
+    };
+    let has_drive = matches!(
+        path.as_bytes(),
+        [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic()
+    );
+    (path.starts_with('/') || has_drive).then_some(path)
+}
+
 /// The settings for this helper, names and values, in order. The empty helper before ours makes git forget all others, which
 /// it would otherwise give the token to, to store.
 #[must_use]
@@ -75,6 +98,48 @@ mod tests {
                 ("credential.https://*.visualstudio.com.useHttpPath", "true"),
             ]
         );
+    }
+
+    #[test]
+    fn a_helpers_path_is_read_back() {
+        for path in [
+            "/usr/bin/helper",
+            "/a b/h",
+            "/it's/h",
+            "/it's 'quoted'/h",
+            "/a;b#c/h",
+            "/home/jürgen/h",
+            "C:/Program Files/h.exe",
+        ] {
+            let value = helper_value(Path::new(path));
+            assert_eq!(helper_path(&value).as_deref(), Some(path), "{value}");
+        }
+        // As somebody else writes it.
+        for path in ["/home/jürgen/h", r"C:\Git\h.exe"] {
+            assert_eq!(helper_path(path).as_deref(), Some(path));
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_a_path_is_none() {
+        for value in [
+            "",
+            "store",
+            "bin/h",
+            "x:y/h",
+            "!/usr/bin/h",
+            "!'/a b/h' --flag",
+            "!'/a b/log' '/c/h'",
+            "!'/a'b'/h'",
+            "!'",
+            "/usr/bin/h --token=x",
+            "/usr/bin/x --token=y /opt/h",
+            "/usr/bin/$X/h",
+            "\"/usr/bin/h\"",
+            "https://user:password@host/h",
+        ] {
+            assert_eq!(helper_path(value), None, "{value}");
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
     let slot = Session::find(env).and_then(|session| Slot::of(&session, env, DEVOPS));
     let Ok(slot) = slot else { return };
     match slot.clear() {
-        Ok(true) => trace.fact(stderr, &Fact::Dropped),
+        Ok(true) => trace.fact(stderr, &Fact::TokenDropped),
         Ok(false) => {}
         Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),
     }
@@ -151,7 +151,7 @@ fn password(
     }
     let keeps = match kept {
         Ok(Some(password)) => {
-            trace.fact(stderr, &Fact::Taken);
+            trace.fact(stderr, &Fact::TokenTaken);
             trace.fact(stderr, &Fact::Expiry(password.expires_at, env.now()));
             return Ok(password);
         }
@@ -166,7 +166,7 @@ fn password(
     let is_same = Slot::of(&session, env, DEVOPS).is_ok_and(|now| now.same_as(&slot));
     if keeps && is_same {
         match slot.keep(&password, env.now()) {
-            Ok(seconds) => trace.fact(stderr, &Fact::Kept(seconds)),
+            Ok(seconds) => trace.fact(stderr, &Fact::TokenKept(seconds)),
             Err(refusal) => trace.fact(stderr, &Fact::KeyringRefuses(&refusal)),
         }
     }

@@ -9,6 +9,9 @@
 //! | token_tenant | the tenant that issued it, a GUID |
 //! | tenant | the tenant that the request's challenge names, a GUID |
 //! | reason | why no token comes, in words for a person, on one line |
+//!
+//! Of a request that is not for Azure DevOps by https nothing is reported. The exit code is 0 unless the request cannot be
+//! read.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -46,11 +46,11 @@ pub(crate) enum Fact<'a> {
     Session(&'a Session),
     Cookie(&'a Source),
     Resource(&'static str),
-    Taken,
+    TokenTaken,
     Exchange(Duration),
-    Kept(Option<u32>),
+    TokenKept(Option<u32>),
     KeyringRefuses(&'a Refusal),
-    Dropped,
+    TokenDropped,
     NoToken(Kind),
     BadTimeout,
     Expiry(Option<UnixTime>, UnixTime),
@@ -117,16 +117,18 @@ impl fmt::Display for Fact<'_> {
             }
             Self::Cookie(source) => write!(f, "cookie: from {source}"),
             Self::Resource(resource) => write!(f, "resource: {resource}"),
-            Self::Taken => f.write_str("keyring: the token that is kept there is taken"),
-            Self::Kept(Some(seconds)) => write!(f, "keyring: the token is kept for {seconds} s"),
-            Self::Kept(None) => f.write_str("keyring: the token expires too soon to be kept"),
+            Self::TokenTaken => f.write_str("keyring: the token that is kept there is taken"),
+            Self::TokenKept(Some(seconds)) => {
+                write!(f, "keyring: the token is kept for {seconds} s")
+            }
+            Self::TokenKept(None) => f.write_str("keyring: the token expires too soon to be kept"),
             Self::KeyringRefuses(refusal) => {
                 write!(
                     f,
                     "keyring: the kernel refuses ({refusal}), so no token is kept"
                 )
             }
-            Self::Dropped => f.write_str("keyring: the token that was kept there is dropped"),
+            Self::TokenDropped => f.write_str("keyring: the token that was kept there is dropped"),
             Self::Exchange(time) => write!(f, "exchange: {} ms", time.as_millis()),
             Self::NoToken(kind) => write!(f, "no token: {kind}"),
             Self::BadTimeout => write!(f, "no token: {VARIABLE} is no number of seconds"),

@@ -29,6 +29,7 @@ use entrar_client::report::Report;
 use entrar_client::rpc;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
+use entrar_core::git;
 use entrar_core::resource::{self, Resource};
 use entrar_core::time::UnixTime;
 use entrar_core::token::{self, Token};
@@ -282,6 +283,15 @@ fn probe_server(timeout: f64) -> List {
     }
 }
 
+/// The path of a git credential helper that is configured by its path alone.
+/// @param value The value of `credential.helper`, a string.
+/// @return The path, or `NA` for a name, and for a command with anything else in it.
+/// @noRd
+#[extendr]
+fn git_helper_path(value: &str) -> Robj {
+    convert::text(git::helper_path(value).as_deref())
+}
+
 /// Runs a program to its end.
 /// @param words Its path and its arguments.
 /// @param variables What its environment has besides, as `NAME=VALUE`.
@@ -360,6 +370,7 @@ extendr_module! {
     fn usual_remedy;
     fn session_report;
     fn probe_server;
+    fn git_helper_path;
     fn program_status;
     fn failure_kinds;
     fn prepare_interrupts;

@@ -128,7 +128,7 @@ pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
     }
     Ok(format!(
         "{shown}\n{}{}",
-        lines(&parts.ours, '-'),
+        lines(&parts.taken_out(&ours), '-'),
         lines(part.as_bytes(), '+')
     ))
 }

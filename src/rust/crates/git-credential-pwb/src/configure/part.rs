@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entrar_core::git::{DEVOPS_URLS, helper_value};
+use entrar_core::git::{DEVOPS_URLS, helper_path, helper_value};
 
 const BEGIN: &str = "# git-credential-pwb: Azure DevOps by your Microsoft sign-in; `entrar::use_azure_git(remove = TRUE)` in R removes this";
 pub(super) const END: &str = "# git-credential-pwb: end";
@@ -55,18 +55,14 @@ fn quoted(value: &str) -> String {
 
 /// The path in a line of the file, if [`helper_value`] and [`quoted`] make that line of it.
 fn path_in_file(line: &str) -> Option<String> {
-    let inner = |text: &str, from: &str, to: &str| {
-        let inner = text.strip_prefix(from)?.strip_suffix(to)?;
-        Some(inner.to_owned())
-    };
-    let value = match inner(line, "\"", "\"") {
+    let inner = line
+        .strip_prefix('"')
+        .and_then(|line| line.strip_suffix('"'));
+    let value = match inner {
         Some(text) => text.replace("\\\"", "\"").replace(r"\\", r"\"),
         None => line.to_owned(),
     };
-    let path = match inner(&value, "!'", "'") {
-        Some(text) => text.replace(r"'\''", "'"),
-        None => value,
-    };
+    let path = helper_path(&value)?;
     (quoted(&helper_value(Path::new(&path))) == line).then_some(path)
 }
 
@@ -85,30 +81,30 @@ impl Parts {
             ours: Vec::new(),
             after: Vec::new(),
         };
-        let mut place = Place::Before;
+        let mut position = Position::Before;
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             let bare = line.trim_ascii_end();
-            if matches!(place, Place::Before)
+            if matches!(position, Position::Before)
                 && bare.starts_with(BEGINS.as_bytes())
                 && bare != END.as_bytes()
             {
-                place = Place::Ours;
+                position = Position::Ours;
             }
-            match place {
-                Place::Before => parts.before.extend_from_slice(line),
-                Place::Ours => parts.ours.extend_from_slice(line),
-                Place::After => parts.after.extend_from_slice(line),
+            match position {
+                Position::Before => parts.before.extend_from_slice(line),
+                Position::Ours => parts.ours.extend_from_slice(line),
+                Position::After => parts.after.extend_from_slice(line),
             }
-            if matches!(place, Place::Ours) && bare == END.as_bytes() {
-                place = Place::After;
+            if matches!(position, Position::Ours) && bare == END.as_bytes() {
+                position = Position::After;
             }
         }
-        (!matches!(place, Place::Ours)).then_some(parts)
+        (!matches!(position, Position::Ours)).then_some(parts)
     }
 
     /// The file with this in the place of our part, at the end.
     pub(super) fn with(&self, part: &str, ours: &Ours) -> Vec<u8> {
-        let kept = foreign(&self.ours, ours);
+        let kept = chosen(&self.ours, ours, Author::SomebodyElse);
         let mut text = [&*self.before, &*kept, &*self.after].concat();
         if !part.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
@@ -116,36 +112,57 @@ impl Parts {
         text.extend_from_slice(part.as_bytes());
         text
     }
+
+    /// What [`Parts::with`] takes out: our part without what somebody else wrote into it, which may hold a secret.
+    pub(super) fn taken_out(&self, ours: &Ours) -> Vec<u8> {
+        chosen(&self.ours, ours, Author::Us)
+    }
 }
 
-/// What somebody else wrote into our part, with its sections: `git config` puts a new setting into the last
-/// section of its name, which may be ours.
-fn foreign(part: &[u8], ours: &Ours) -> Vec<u8> {
-    let mut kept = Vec::new();
-    // In a section of ours its first line, until it is kept for what stands below it.
-    let mut header_of_ours: Option<&[u8]> = Some(b"");
+/// Who wrote a line of our part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Us,
+    SomebodyElse,
+}
+
+/// The lines of our part that this author wrote. `git config` puts a new setting into the last section of its name, which
+/// may be ours: then the section's first line counts as somebody else's too.
+fn chosen(part: &[u8], ours: &Ours, author: Author) -> Vec<u8> {
+    let mut lines: Vec<(Author, &[u8])> = Vec::new();
+    let mut is_our_section = true;
+    // Where the first line of this section of ours is in `lines`.
+    let mut header_at = None;
     for line in part.split_inclusive(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         let bare = text.trim();
-        if DEVOPS_URLS.iter().any(|url| bare == header(url)) {
-            header_of_ours = Some(line);
-            continue;
+        let is_our_header = DEVOPS_URLS.iter().any(|url| bare == header(url));
+        if is_our_header {
+            is_our_section = true;
+            header_at = Some(lines.len());
+        } else if bare.starts_with('[') {
+            is_our_section = false;
         }
-        if bare.starts_with('[') {
-            header_of_ours = None;
-        }
-        match header_of_ours {
-            _ if bare.starts_with(BEGINS) => {}
-            Some(_) if ours.has_written(bare) => {}
-            Some(header) => {
-                kept.extend_from_slice(header);
-                kept.extend_from_slice(line);
-                header_of_ours = Some(b"");
+        let is_ours =
+            is_our_header || bare.starts_with(BEGINS) || (is_our_section && ours.has_written(bare));
+        let author = if is_ours {
+            Author::Us
+        } else {
+            Author::SomebodyElse
+        };
+        if is_our_section && author == Author::SomebodyElse {
+            if let Some((author_of_header, _)) = header_at.and_then(|at| lines.get_mut(at)) {
+                *author_of_header = author;
             }
-            None => kept.extend_from_slice(line),
         }
+        lines.push((author, line));
     }
-    kept
+    lines.retain(|(found, _)| *found == author);
+    lines
+        .into_iter()
+        .flat_map(|(_, line)| line)
+        .copied()
+        .collect()
 }
 
 impl Ours {
@@ -168,7 +185,8 @@ impl Ours {
     }
 }
 
-enum Place {
+/// Where a line is in relation to our part.
+enum Position {
     Before,
     Ours,
     After,
@@ -246,6 +264,44 @@ mod tests {
         assert_eq!(
             String::from_utf8(removed(text.as_bytes())).unwrap(),
             expected
+        );
+    }
+
+    #[test]
+    fn what_is_taken_out_is_told_without_what_stays() {
+        let text = format!(
+            "{BEGIN}
+[credential \"https://dev.azure.com\"]
+\thelper =
+\thelper = {COMMAND}
+\thelper = !echo password=canary
+[credential \"https://*.visualstudio.com\"]
+\tuseHttpPath = true
+[user]
+\tname = Ada
+{END}
+"
+        );
+        let parts = Parts::of(text.as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(parts.taken_out(&ours(COMMAND))).unwrap(),
+            format!(
+                "{BEGIN}
+\thelper =
+\thelper = {COMMAND}
+[credential \"https://*.visualstudio.com\"]
+\tuseHttpPath = true
+{END}
+"
+            )
+        );
+        assert_eq!(
+            String::from_utf8(removed(text.as_bytes())).unwrap(),
+            "[credential \"https://dev.azure.com\"]
+\thelper = !echo password=canary
+[user]
+\tname = Ada
+"
         );
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod get;
+mod report;
 mod set_up;
 mod support;
 mod verbs;
