@@ -74,14 +74,14 @@ test_that("the person's configuration is changed and changed back", {
     ),
     "true"
   )
-  expect_message(expect_false(use_azure_git()), "so already")
+  expect_message(expect_false(use_azure_git()), "already set up this way", fixed = TRUE)
   expect_message(
     expect_true(use_azure_git(remove = TRUE, yes = TRUE)),
     "-[credential",
     fixed = TRUE
   )
   expect_identical(readLines(file), before)
-  expect_message(expect_false(use_azure_git(remove = TRUE)), "so already")
+  expect_message(expect_false(use_azure_git(remove = TRUE)), "already set up this way", fixed = TRUE)
 })
 
 test_that("a repository has its own configuration", {
@@ -164,7 +164,7 @@ test_that("git is told a link, which survives the library that it leads to", {
   expect_true(azure_git_sitrep()$configured)
   expect_true(set_up_git())
   expect_identical(Sys.readlink(link), git_credential_path())
-  expect_message(expect_false(use_azure_git()), "so already")
+  expect_message(expect_false(use_azure_git()), "already set up this way", fixed = TRUE)
 })
 
 test_that("the link goes when no configuration names it any more", {
