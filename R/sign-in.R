@@ -27,7 +27,8 @@
 #'   is easy to talk somebody into typing a code; and it never proves that your device is a managed one.
 #' * `"auto"`: the browser where one can open that reaches this machine, else pasting.
 #'
-#' A sign-in ends after 15 minutes. Ctrl-C ends it at any moment.
+#' A sign-in ends after 15 minutes. Ctrl-C ends it at any moment. Where Entra ID shows an error in the browser and goes no
+#' further, it does not tell R: press Ctrl-C then.
 #'
 #' @section What is kept where:
 #' The agent keeps what it got from Entra ID (a refresh token) in memory, never on disk. On Linux its memory cannot be read
@@ -45,7 +46,7 @@
 #' @param authority Entra ID's address, where it is not one of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
 #'   which may name one of those, or `https://login.microsoftonline.com`.
 #' @param replace Whether another account may take the place of the one that is signed in. `NA` asks, where
-#'   somebody can be asked.
+#'   somebody can be asked, and is `FALSE` elsewhere.
 #'
 #' @return `azure_sign_in()` and `azure_account()`: the account, a list of class `entrar_account` with the strings
 #'   `username`, `name`, `tenant`, `object_id`, `client_id`, `authority` and `method`, `NA` where nothing is known, and

@@ -101,8 +101,8 @@ server.listen(0, '127.0.0.1', () => {
     await next();
     const { route, params } = ctx.oidc ?? {};
     if (route === 'token') {
-      const { grant_type: grant, refresh_token: refreshToken, code_verifier: verifier, scope } = params ?? {};
-      seen.push({ saw: 'token', grant, scope, verifier: verifier?.length, refreshToken, status: ctx.status });
+      const { grant_type: grant, refresh_token: refreshToken, code_verifier: verifier } = params ?? {};
+      seen.push({ saw: 'token', grant, verifier: verifier?.length, refreshToken, status: ctx.status });
     }
   });
   provider.on('authorization.accepted', (ctx) => {

@@ -159,6 +159,7 @@ class SignIn(Case):
         self.agent.wait(attempt)
         (asked,) = PROVIDER.seen("authorization")
         self.assertEqual((asked["method"], asked["challenge"]), ("S256", 43))
+        self.assertEqual(asked["redirect"], attempt["address"].split("/start/")[0])
         redeemed = PROVIDER.seen("token", "authorization_code")
         self.assertEqual([(line.get("verifier"), line["status"]) for line in redeemed], [(43, 400), (None, 400), (43, 200)])
 

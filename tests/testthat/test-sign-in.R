@@ -247,3 +247,42 @@ test_that("other people's clients find the agent by variables", {
   sign_in()
   expect_identical(getDelegatedAzureToken("graph")$token_type, "Bearer")
 })
+
+test_that("with Azure CLI's app nothing is pasted, and who pastes nothing is not signed in", {
+  directory <- local_sign_in()
+  withr::local_options(entrar.ask = TRUE, entrar.answer = function(prompt) " ")
+  expect_error(
+    azure_sign_in(client_id = "azure-cli", method = "paste"),
+    "nothing is pasted",
+    class = "entrar_error_misconfigured"
+  )
+  expect_false(dir.exists(directory))
+  expect_error(
+    sign_in(method = "paste"),
+    "nothing was pasted",
+    class = "entrar_error_sign_in_required"
+  )
+  expect_null(azure_account())
+})
+
+test_that("an agent that was killed is followed by another one at the next sign-in", {
+  local_sign_in()
+  sign_in()
+  status <- run_program(c(entrar_program(), "agent", "status"))$output
+  line <- grep("process [0-9]+", status, value = TRUE)
+  kill_agent(as.integer(sub(".*process ([0-9]+).*", "\\1", line)))
+  expect_false(has_azure_session())
+  expect_null(azure_account())
+  expect_error(getDelegatedAzureToken("graph"), class = "entrar_error_no_session")
+  sign_in()
+  expect_identical(getDelegatedAzureToken("graph")$token_type, "Bearer")
+})
+
+test_that("a directory that others may enter is no place for an agent", {
+  skip_on_os("windows")
+  directory <- local_sign_in()
+  dir.create(directory)
+  Sys.chmod(directory, "0755")
+  expect_error(sign_in(), class = "entrar_error_no_session")
+  expect_null(azure_account())
+})

@@ -34,7 +34,7 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate and its RSA key, in PEM form and in either order, as `AZURE_CLIENT_CERTIFICATE_PATH` names them.
+    /// Reads a certificate and its RSA key, in PEM form and in any order, as `AZURE_CLIENT_CERTIFICATE_PATH` names them.
     ///
     /// # Errors
     /// [`Kind::Misconfigured`], saying what is missing or cannot be used. Nothing of the text is repeated.
@@ -45,8 +45,12 @@ impl Certificate {
                 format!("the app's certificate file {what}"),
             )
         };
-        let certificate = CertificateDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| bad("holds no certificate (BEGIN CERTIFICATE)"))?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(bad("holds no certificate (BEGIN CERTIFICATE)"));
+        }
         if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(bad(
                 "has a private key with a password, which nobody could type here; write it without one",
@@ -63,14 +67,20 @@ impl Certificate {
                 ));
             }
         };
-        Ok(Self {
-            key: key.map_err(|why| {
-                bad(&format!(
-                    "has a private key that cannot be used: {why}; it is to be of RSA with 2048 bits or more"
-                ))
-            })?,
-            thumbprint: URL_SAFE_NO_PAD.encode(digest(&SHA256, &certificate)),
-        })
+        let key = key.map_err(|why| {
+            bad(&format!(
+                "has a private key that cannot be used: {why}; it is to be of RSA with 2048 bits or more"
+            ))
+        })?;
+        // A certificate holds its public key in the form that the key has here (RFC 5280, 4.1.2.7; RFC 3279, 2.3.1). Those
+        // that vouch for it may stand beside it.
+        let public = key.public().as_ref();
+        let certificate = certificates
+            .iter()
+            .find(|it| it.windows(public.len()).any(|part| part == public))
+            .ok_or_else(|| bad("has a private key that is of another certificate"))?;
+        let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate));
+        Ok(Self { key, thumbprint })
     }
 
     /// A statement that this is the app, for one token endpoint and a few minutes. It is a JSON Web Token signed with
@@ -116,6 +126,7 @@ impl Certificate {
 mod tests {
     use super::*;
     use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+    use rustls::pki_types::SubjectPublicKeyInfoDer;
     use secrecy::ExposeSecret;
     use std::process::Command;
 
@@ -147,18 +158,44 @@ mod tests {
         error.message().to_owned()
     }
 
+    /// What `openssl x509` says of a certificate.
+    fn x509(pem: &str, argument: &[&str]) -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c");
+        std::fs::write(&path, pem).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-noout", "-in"]).arg(&path);
+        openssl.args(argument).output().unwrap().stdout
+    }
+
+    /// Its SHA-256 hash, as a JSON Web Token has it.
+    fn thumbprint(pem: &str) -> String {
+        let shown = String::from_utf8(x509(pem, &["-fingerprint", "-sha256"])).unwrap();
+        let digits = shown.trim().rsplit_once('=').unwrap().1;
+        let bytes = digits
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        URL_SAFE_NO_PAD.encode(bytes.collect::<Vec<_>>())
+    }
+
+    /// Its public key, in the form of PKCS #1.
+    fn public_key(pem: &str) -> Vec<u8> {
+        /// What says that it is of RSA stands before a key of 2048 bits.
+        const ALGORITHM: usize = 24;
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(&x509(pem, &["-pubkey"])).unwrap();
+        key[ALGORITHM..].to_vec()
+    }
+
     #[test]
-    fn an_assertion_says_who_asks_whom_and_its_signature_is_the_keys() {
-        let certificate = Certificate::from_pem(&pem(RSA)).unwrap();
+    fn an_assertion_says_who_asks_whom_and_is_verified_by_the_certificate() {
+        let pem = pem(RSA);
+        let certificate = Certificate::from_pem(&pem).unwrap();
         let now = UnixTime::of_whole(1_795_392_000);
         let endpoint = "https://login.example/t/oauth2/v2.0/token";
         let assertion = certificate.assertion("app", endpoint, now).unwrap();
         let assertion = assertion.expose_secret();
         let (signed, signature) = assertion.rsplit_once('.').unwrap();
-        let key = UnparsedPublicKey::new(
-            &RSA_PSS_2048_8192_SHA256,
-            certificate.key.public().as_ref().to_vec(),
-        );
+        let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, public_key(&pem));
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         key.verify(signed.as_bytes(), &signature).unwrap();
         let read = |part: &str| -> serde_json::Value {
@@ -167,7 +204,7 @@ mod tests {
         let (header, claims) = signed.split_once('.').unwrap();
         let header = read(header);
         assert_eq!(header["alg"], "PS256");
-        assert_eq!(header["x5t#S256"], certificate.thumbprint);
+        assert_eq!(header["x5t#S256"], thumbprint(&pem));
         let claims = read(claims);
         assert_eq!(claims["aud"], endpoint);
         assert_eq!(
@@ -187,6 +224,9 @@ mod tests {
         assert!(refused(key).contains("no certificate"));
         assert!(refused(certificate).contains("no private key"));
         assert!(refused("canary").contains("no certificate"));
+        let other = pem(RSA);
+        let (_, other) = other.split_at(other.find("-----BEGIN CERTIFICATE").unwrap());
+        assert!(refused(&format!("{key}{other}")).contains("of another certificate"));
         let encrypted = pem(&["-newkey", "rsa:2048", "-passout", "pass:secret"]);
         assert!(refused(&encrypted).contains("with a password"));
         let elliptic = pem(&[
@@ -197,6 +237,16 @@ mod tests {
             "-nodes",
         ]);
         assert!(refused(&elliptic).contains("RSA"), "{}", refused(&elliptic));
+    }
+
+    #[test]
+    fn of_several_certificates_it_is_the_one_of_the_key() {
+        let (whole, other) = (pem(RSA), pem(RSA));
+        let (_, other) = other.split_at(other.find("-----BEGIN CERTIFICATE").unwrap());
+        for text in [format!("{whole}{other}"), format!("{other}{whole}")] {
+            let certificate = Certificate::from_pem(&text).unwrap();
+            assert_eq!(certificate.thumbprint, thumbprint(&whole));
+        }
     }
 
     #[test]

@@ -20,8 +20,10 @@ use connections::Connections;
 
 /// How long the last replies may take to go out once their exchanges are over.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
-/// How long to wait before the next connection is taken where the system has refused one, as it does when it is out of files.
+/// How long to wait before the next connection is taken where the system has given none, as when it is out of files.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+/// How many connections a socket holds where nothing says that they are to be fewer.
+const MOST_CONNECTIONS: usize = 4_096;
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +35,28 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// For one of at most two sockets, by the number of files that this process may open now.
     fn default() -> Self {
         Self {
             silence: Duration::from_secs(30),
-            connections: 4_096,
+            connections: most_connections(files()),
         }
     }
+}
+
+/// The most connections of a socket in a process that may open so many files. A connection is a file: were all of them
+/// spent on those that say nothing, none would be left to ask the tenant by.
+fn most_connections(files: Option<u64>) -> usize {
+    let share = files.and_then(|files| usize::try_from(files / 4).ok());
+    share.map_or(MOST_CONNECTIONS, |share| share.clamp(1, MOST_CONNECTIONS))
+}
+
+/// How many files this process may open; `None` if nothing limits them.
+fn files() -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    None
 }
 
 /// A socket that takes connections.
@@ -133,6 +151,7 @@ async fn serve(
             Ok((Stream::Unix(stream), peer)) => {
                 connections.serve(stream, peer, &service, graceful.watcher());
             }
+            Err(error) if is_of_one_connection(&error) => {}
             Err(_) => sleep(AFTER_REFUSAL).await,
         }
     }
@@ -147,6 +166,16 @@ enum Stream {
     Unix(tokio::net::UnixStream),
 }
 
+/// Whether an error says no more than that whoever has connected is gone.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+    )
+}
+
 async fn take(listener: &Listener) -> io::Result<(Stream, Peer)> {
     match listener {
         Listener::Tcp(listener) => {
@@ -158,6 +187,25 @@ async fn take(listener: &Listener) -> io::Result<(Stream, Peer)> {
             let (stream, _) = listener.accept().await?;
             let uid = stream.peer_cred()?.uid();
             Ok((Stream::Unix(stream), Peer::Unix { uid }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_most_files_to_others() {
+        for (files, connections) in [
+            (Some(0), 1),
+            (Some(64), 16),
+            (Some(1_024), 256),
+            (Some(1_048_576), 4_096),
+            (Some(u64::MAX), 4_096),
+            (None, 4_096),
+        ] {
+            assert_eq!(most_connections(files), connections, "{files:?}");
         }
     }
 }

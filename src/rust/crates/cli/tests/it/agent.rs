@@ -1120,6 +1120,30 @@ print while <$agent>;"#;
 }
 
 #[test]
+fn an_agent_that_may_open_few_files_answers_though_others_hold_connections() {
+    let (place, mut entra) = (Place::new(), Entra::new());
+    let program = place.command(&[]).get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 64 && exec \"$0\" agent run"]);
+    place.furnish(command.arg(program));
+    let _agent = place.agent_by(command);
+    place.sign_ada_in(&entra);
+    let half_open: Vec<_> = (0..200)
+        .map(|_| {
+            let mut stream = place.connect().unwrap();
+            // Those that had to go may be gone already.
+            let _ = stream.write_all(b"POST /delegated_azure_token HTTP/1.1\r\n");
+            stream
+        })
+        .collect();
+    // The agent has to connect to the tenant anew.
+    entra.stop();
+    entra.restart();
+    assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+    drop(half_open);
+}
+
+#[test]
 fn a_refresh_token_that_is_revoked_means_to_sign_in_again() {
     let (place, entra) = (Place::new(), Entra::new());
     let _agent = place.agent();

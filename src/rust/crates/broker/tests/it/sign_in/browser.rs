@@ -62,6 +62,12 @@ async fn an_answer_without_the_cookie_or_with_another_state_ends_nothing() {
     let stranger = Browser::new().get(&answer).await;
     assert_eq!(stranger.status, StatusCode::BAD_REQUEST);
     stranger.is_closed();
+    // Where the answer does not stay in the address line.
+    assert_eq!(stranger.headers["refresh"], "0; url=/other");
+    let other = format!("{}other", callback(&start).trim_end_matches('?'));
+    let other = Browser::new().get(&Url::parse(&other).unwrap()).await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    assert!(!other.headers.contains_key("refresh"));
     for wrong in [
         answer.as_str().replace("state=", "state=x"),
         answer.as_str().replace("state=", "no="),
