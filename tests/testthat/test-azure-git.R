@@ -81,7 +81,11 @@ test_that("the person's configuration is changed and changed back", {
     fixed = TRUE
   )
   expect_identical(readLines(file), before)
-  expect_message(expect_false(use_azure_git(remove = TRUE)), "already set up this way", fixed = TRUE)
+  expect_message(
+    expect_false(use_azure_git(remove = TRUE)),
+    "already set up this way",
+    fixed = TRUE
+  )
 })
 
 test_that("a repository has its own configuration", {
