@@ -59,13 +59,13 @@ origin_organization <- function(remotes) {
   if (length(url)) url_organization(url[[1]]) else NA_character_
 }
 
-# With a second @, or one behind the first /, ? or #: as a rule a password that was not encoded, whose rest git takes for
-# host or path.
+# Whether an address has a second @, or one behind its first /, ? or #. As a rule that is of a password that was not
+# encoded, whose rest git takes for host or path.
 is_misread <- function(url) {
   grepl("^[A-Za-z][A-Za-z0-9+.-]*://([^@]*@[^@]*@|[^/?#]*[/?#][^@]*@)", url)
 }
 
-# What makes git ask no helper, a sentence a remote. Nothing of an address is in it.
+# Why git asks no helper, a sentence for each such remote, with nothing of its address.
 bypassing_remotes <- function(remotes) {
   sentences <- vapply(remotes$url, why_bypassed, "", USE.NAMES = FALSE)
   # A name is free text where somebody has written the file by hand.
@@ -114,7 +114,7 @@ without_user <- paste(
   "Revoke the token."
 )
 
-# A header that git sends with each request: the helper's answer does not replace it.
+# Headers with a credential that git sends with each request: the helper's answer does not replace them.
 bypassing_headers <- function(organization) {
   found <- git_settings("http", "extraheader")
   host <- "^https://([^/@]*@)?[a-z0-9*-]+\\.visualstudio\\.com([:/]|$)"
@@ -155,11 +155,12 @@ git_settings <- function(section, name) {
   )
 }
 
-# Without what people write into a helper's command line: passwords among others. A shell reads it, so a word ends
-# where a shell's word can end; an address may hold a password too.
+# The program alone. Its arguments may hold a password, and so may an address in its place. A shell reads the line, so a
+# word ends where a shell's word can end.
 helper_name <- function(value) {
   name <- sub("[[:space:];&|<>()$\"'=`].*$", "", value)
-  is_plain <- grepl("^[A-Za-z0-9._-]+$", basename(name)) & !grepl("://|@", name)
+  is_plain <- grepl("^([A-Za-z]:[/\\\\])?[^:@]*$", name) &
+    grepl("^[A-Za-z0-9._-]+$", basename(name))
   name[!is_plain] <- "a helper"
   name[startsWith(value, "!")] <- "a shell command"
   name
@@ -184,22 +185,22 @@ is_azure_url <- function(url, organization) {
 # whatever library it leads to.
 is_ours <- function(value) {
   path <- helper_path(value)
-  path == link_path() |
-    normalizePath(path, mustWork = FALSE) == normalizePath(git_credential_path())
+  path %in%
+    link_path() |
+    normalizePath(path, mustWork = FALSE) %in% normalizePath(git_credential_path())
 }
 
-# The path of a helper that is given by its path, or as we quote one.
+# The path of a helper that is configured by its path alone, else `NA`. git looks for a name on the search path.
 helper_path <- function(value) {
-  path <- gsub("'\\''", "'", sub("^!'(.*)'$", "\\1", value), fixed = TRUE)
-  path[path == "pwb"] <- Sys.which("git-credential-pwb")
+  path <- vapply(value, git_helper_path, "", USE.NAMES = FALSE)
+  path[value == "pwb"] <- Sys.which("git-credential-pwb")
   path
 }
 
 # Whether it is a path to a helper of this name that leads nowhere.
 is_gone <- function(value) {
   path <- helper_path(value)
-  absolute <- grepl("^(/|[A-Za-z]:)", path) & grepl("[/\\\\]git-credential-pwb(\\.exe)?$", path)
-  absolute & !file.exists(path)
+  grepl("[/\\\\]git-credential-pwb(\\.exe)?$", path) & !file.exists(path)
 }
 
 # The challenges to a request without a token. -c comes after all other settings: no helper is asked.
@@ -212,7 +213,7 @@ challenge_of <- function(organization) {
   no_header <- sprintf("http.%s.extraHeader=", address)
   done <- run_git(
     c("-c", "credential.helper=", "-c", no_header, "ls-remote", address),
-    # The trace stands in a file for a moment: without cookies and passwords, whatever the session's variables say.
+    # run_program() has the trace in a file for a moment: without cookies and passwords, whatever the session's variables say.
     c("GIT_TRACE_CURL=1", "GIT_TRACE_CURL_NO_DATA=1", "GIT_TRACE_REDACT=1")
   )
   lines <- done$errors

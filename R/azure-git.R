@@ -49,7 +49,7 @@ use_azure_git <- function(scope = c("user", "project"), remove = FALSE, yes = FA
   )
   change <- c(run_git_credential(c(words, "--dry-run")), if (!remove) link_change())
   if (!length(change)) {
-    message("git is set up so already: nothing was changed.")
+    message("git is already set up this way: nothing was changed.")
     return(invisible(FALSE))
   }
   message(paste(change, collapse = "\n"))
@@ -103,7 +103,7 @@ link_path <- function() {
   file.path(data, "entrar", "bin", "git-credential-pwb")
 }
 
-# Empty where there is none.
+# Where the link leads; empty where there is no link.
 link_target <- function() {
   target <- Sys.readlink(link_path())
   if (is.na(target)) "" else target
@@ -131,9 +131,10 @@ make_link <- function() {
   }
 }
 
-# Unless git is still told it here. What lies above it goes if it is empty.
+# Deletes the link, unless a configuration that git reads here still names it, and the directories above it if they are
+# empty.
 remove_link <- function() {
-  if (!any(helper_path(azure_helpers(NA_character_)$value) == link_path())) {
+  if (!link_path() %in% helper_path(azure_helpers(NA_character_)$value)) {
     unlink(link_path())
     above <- dirname(link_path())
     suppressWarnings(file.remove(c(above, dirname(above))))

@@ -22,8 +22,8 @@ login_hash <- function(self) {
   unname(tools::md5sum(file))
 }
 
-# A directory that is not there has not been consented to: AzureAuth asks before it makes it, and saves nothing
-# without.
+# AzureAuth asks the user before it makes its directory, and saves nothing without it. A directory that is missing is
+# therefore not made here.
 save_login <- function(self) {
   directory <- login_directory()
   if (!dir.exists(directory)) {
@@ -38,13 +38,13 @@ save_login <- function(self) {
     unlink(file)
   })
   saveRDS(login, file)
-  # At once, so that nobody reads half of it.
+  # Renamed into its place, so that nobody reads half of it.
   if (!file.rename(file, file.path(directory, login_hash(self)))) {
     stop("The login could not be saved in ", directory, ".", call. = FALSE)
   }
 }
 
-# AzureAuth's choice, also where AzureAuth is not there to ask.
+# The directory that AzureAuth chooses, also where AzureAuth is not installed.
 login_directory <- function() {
   named <- Sys.getenv("R_AZURE_DATA_DIR")
   if (!nzchar(named) && isNamespaceLoaded("AzureAuth")) {

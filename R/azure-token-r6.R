@@ -9,7 +9,7 @@ new_azure_token <- function(token) {
   azure_token_class$generator$new(token)
 }
 
-# To be called before a token is asked for, which would go to waste.
+# Called before a token is asked for, so that none is asked for in vain.
 need_r6 <- function() {
   if (!requireNamespace("R6", quietly = TRUE)) {
     stop(

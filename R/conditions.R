@@ -21,7 +21,7 @@
 #' * `http_status`: the server's HTTP status, an integer. `retry_after`: how long the server asks to
 #'   wait, in seconds. `retryable`: whether the same call may succeed later.
 #'
-#' An interrupt (Ctrl-C, Esc) is no error: it is R's own `interrupt` condition.
+#' An interrupt (Ctrl-C, Esc) is not an error: it is R's own `interrupt` condition.
 #'
 #' @section bad_resource:
 #' The resource is not one non-empty string, or Entra ID knows no such resource or scope in your

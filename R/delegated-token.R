@@ -169,7 +169,7 @@ raise <- function(condition) {
 
 warned <- new.env(parent = emptyenv())
 
-# Once a session is enough to know.
+# Warns once a session.
 warn_in_clear <- function() {
   if (is.null(warned$in_clear)) {
     warned$in_clear <- TRUE

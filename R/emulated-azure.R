@@ -25,7 +25,7 @@
 #' starts inherit them, and are in the session too.
 #'
 #' @section Faults:
-#' With one of these, tokens are asked for in vain:
+#' What the tenant does in the place of granting a token at once:
 #'
 #' | fault | what comes of it |
 #' |---|---|

@@ -118,6 +118,12 @@ session_report <- function(has_rstudios_function) .Call(wrap__session_report, ha
 #' @noRd
 probe_server <- function(timeout) .Call(wrap__probe_server, timeout)
 
+#' The path of a git credential helper that is configured by its path alone.
+#' @param value The value of `credential.helper`, a string.
+#' @return The path, or `NA` for a name, and for a command with anything else in it.
+#' @noRd
+git_helper_path <- function(value) .Call(wrap__git_helper_path, value)
+
 #' Runs a program to its end.
 #' @param words Its path and its arguments.
 #' @param variables What its environment has besides, as `NAME=VALUE`.

@@ -66,7 +66,7 @@ has_own_retries <- function(req) {
     !inherits(req$policies$retry_is_transient, "entrar_is_refused")
 }
 
-# Not made where the request is at hand, which it would keep.
+# Made here and not in `req_auth_azure()`, where it would keep the request.
 at_once <- function(resp) 0
 
 # What httr2 is given: a cache, which it asks first and which is that of `azure_token()`, and a flow, which

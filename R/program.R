@@ -38,7 +38,7 @@ as_bytes <- function(text) {
   text
 }
 
-# Whatever options(encoding) says of other files, and without bytes that are no text.
+# Whatever options(encoding) says of other files, and without bytes that are not text.
 read_lines <- function(path) {
   connection <- file(path, encoding = "native.enc")
   on.exit(close(connection))

@@ -32,7 +32,7 @@ ide_function <- function() {
   )
 }
 
-# In valid UTF-8, whatever somebody else made of it.
+# In valid UTF-8, whatever bytes it holds.
 readable <- function(text) {
   iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "?")
 }
@@ -42,7 +42,7 @@ ask_ide <- function(resource) {
   sent <- as.numeric(Sys.time())
   token <- tryCatch(as.list(ide_function()(resource)), error = identity)
   if (inherits(token, "error")) {
-    # The call ends as the user has asked for, which is no failure of the IDE's.
+    # The user's own time limit ends the call, which is not a failure of the IDE.
     if (is_time_limit(token)) {
       return(list(interrupt = token))
     }

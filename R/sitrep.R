@@ -180,7 +180,7 @@ entries_of_place <- function(x) {
 
 entries_of_server <- function(x) {
   server <- x$server
-  # A broker's own does not matter.
+  # The version of agent and hub does not matter.
   version <- list(
     if (x$place$name %in% c("agent", "hub")) {
       NULL
@@ -199,7 +199,7 @@ entries_of_server <- function(x) {
     ))
   }
   answered <- if (is.na(server$address)) {
-    entry("bad", "Server", "RS_SERVER_ADDRESS is no address", failure_details(server$failure))
+    entry("bad", "Server", "RS_SERVER_ADDRESS is not an address", failure_details(server$failure))
   } else if (!server$reachable) {
     text <- paste0(server$address, ", not reached")
     entry("bad", "Server", text, failure_details(server$failure))

@@ -61,7 +61,7 @@ print.entrar_token <- function(x, ...) {
   invisible(x)
 }
 
-# More fields do not make it show its secrets. The arguments have the names of base R's.
+# A token with more fields is still one that hides its secrets. The arguments have the names of base R's.
 # nolint start: object_name_linter.
 #' @export
 c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
@@ -77,7 +77,7 @@ c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
 }
 # nolint end
 
-# A part of a token does not show its secrets either.
+# So is a part of a token.
 #' @export
 `[.entrar_token` <- function(x, i) {
   new_token(unclass(x)[i], attr(x, "resource"), attr(x, "sent"))
@@ -105,7 +105,7 @@ format_time <- function(seconds) {
 }
 
 format_expiry <- function(expires_at) {
-  # It may have been made a date.
+  # Somebody may have made a date of it.
   expires_at <- suppressWarnings(as.numeric(expires_at))[1]
   if (is.na(expires_at)) {
     return("not known")

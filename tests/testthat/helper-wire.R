@@ -35,7 +35,7 @@ run_python <- function(arguments) {
   system2("env", c("-u", "LD_LIBRARY_PATH", "python3", shQuote(arguments)), wait = FALSE)
 }
 
-# Ends at all: how long that takes is the machine's affair.
+# Waits until the condition holds; `seconds` are far more than a slow machine needs.
 wait_for <- function(condition, what, seconds = 120) {
   condition <- substitute(condition)
   for (i in seq_len(seconds * 50)) {
@@ -44,7 +44,7 @@ wait_for <- function(condition, what, seconds = 120) {
     }
     Sys.sleep(0.02)
   }
-  stop("waited in vain for ", what)
+  stop("gave up waiting for ", what)
 }
 
 certificate_names <- c("good", "wrong_host", "expired")
@@ -189,7 +189,7 @@ local_session <- function(address = NA, cookie = canary_cookie(), ..., frame = p
   changes <- c(...)
   variables[names(changes)] <- changes
   withr::local_envvar(variables, .local_envir = frame)
-  # What one session was warned of, another was not.
+  # A new session is warned anew.
   forget_warnings <- function() rm(list = ls(warned), envir = warned)
   forget_warnings()
   withr::defer(forget_warnings(), frame)
@@ -203,7 +203,7 @@ interrupting <- function(when, seconds = 0) {
 
 seconds_since <- function(when) as.numeric(Sys.time()) - as.numeric(readLines(when, warn = FALSE))
 
-# Runs openssl, which says nothing and is done.
+# Runs openssl quietly; an error if it fails.
 openssl <- function(...) {
   status <- system2("openssl", shQuote(c(...)), stdout = FALSE, stderr = FALSE)
   if (status != 0) {

@@ -74,14 +74,18 @@ test_that("the person's configuration is changed and changed back", {
     ),
     "true"
   )
-  expect_message(expect_false(use_azure_git()), "so already")
+  expect_message(expect_false(use_azure_git()), "already set up this way", fixed = TRUE)
   expect_message(
     expect_true(use_azure_git(remove = TRUE, yes = TRUE)),
     "-[credential",
     fixed = TRUE
   )
   expect_identical(readLines(file), before)
-  expect_message(expect_false(use_azure_git(remove = TRUE)), "so already")
+  expect_message(
+    expect_false(use_azure_git(remove = TRUE)),
+    "already set up this way",
+    fixed = TRUE
+  )
 })
 
 test_that("a repository has its own configuration", {
@@ -164,7 +168,7 @@ test_that("git is told a link, which survives the library that it leads to", {
   expect_true(azure_git_sitrep()$configured)
   expect_true(set_up_git())
   expect_identical(Sys.readlink(link), git_credential_path())
-  expect_message(expect_false(use_azure_git()), "so already")
+  expect_message(expect_false(use_azure_git()), "already set up this way", fixed = TRUE)
 })
 
 test_that("the link goes when no configuration names it any more", {
@@ -536,11 +540,46 @@ test_that("of a helper's command line only a plain name or path is shown", {
     "https://user:CANARY@host/helper",
     "https://CANARY/helper",
     "/CANARY@x/helper",
+    "svc:CANARY/helper",
+    "/CANARY:x/helper",
     "/usr/bin/=CANARY"
   )
-  expect_identical(helper_name(unclear[1:8]), rep("a helper", 8))
+  expect_identical(helper_name(unclear[1:10]), rep("a helper", 10))
   expect_no_match(helper_name(unclear), canary)
   expect_identical(helper_name("!TOKEN=CANARY x"), "a shell command")
+})
+
+test_that("a helper is gone only if its path alone is configured", {
+  home <- local_git()
+  local_session(NA)
+  for (value in c(
+    "/usr/bin/log --token=CANARY /gone/entrar/bin/git-credential-pwb",
+    "!'/usr/bin/log' --token=CANARY '/gone/entrar/bin/git-credential-pwb'",
+    "!/usr/bin/log CANARY/git-credential-pwb",
+    "https://user:CANARY@host/git-credential-pwb"
+  )) {
+    git("config", "--global", "credential.https://dev.azure.com.helper", value)
+    report <- azure_git_sitrep()
+    expect_identical(report$gone, character(), label = value)
+    expect_length(report$before, 1)
+    expect_false(any(grepl(canary, shown_of(report))), label = value)
+    sitrep <- azure_sitrep()
+    expect_false(any(grepl(canary, c(format(sitrep), capture.output(dput(unclass(sitrep)))))))
+  }
+})
+
+test_that("the change that is shown has nothing of what others have written between our lines", {
+  home <- local_git()
+  set_up_git()
+  key <- "credential.https://dev.azure.com.helper"
+  git("config", "--file", file.path(home, ".gitconfig"), "--add", key, "!echo password=CANARY")
+  shown <- capture.output(
+    expect_true(use_azure_git(remove = TRUE, yes = TRUE)),
+    type = "message"
+  )
+  expect_match(shown, "^-[[:space:]]useHttpPath = true$", all = FALSE)
+  expect_false(any(grepl(canary, shown)))
+  expect_identical(git("config", "--get-all", key), "!echo password=CANARY")
 })
 
 test_that("nothing of another helper's command line is shown, and no URL is too strange", {

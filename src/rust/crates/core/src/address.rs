@@ -1,11 +1,11 @@
-//! A server's address, and what is taken for one.
+//! A server's address: read, or refused with the reason.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Why a text is no address that can be asked, as the end of a sentence.
+/// Why a text is not an address that can be asked, as the end of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAddress(String);
@@ -18,7 +18,7 @@ impl Address {
     /// Reads an address; one without a scheme gets `http://`.
     ///
     /// # Errors
-    /// Why it is no http(s) address. The text is not repeated: it may hold a password, and it is not understood.
+    /// Why it is not an http(s) address. The text is not repeated: it may hold a password, and it is not understood.
     pub fn parse(text: &str) -> Result<Self, BadAddress> {
         let text = text.trim();
         let bad = |why: &str| BadAddress(why.to_owned());
@@ -77,9 +77,9 @@ impl Address {
 /// What is wrong with an address that [`is_misread`].
 pub const MISREAD: &str = "an \"@\" stands behind its first \"/\", \"?\" or \"#\", so that a part of the user name or password would be taken for the host; percent-encode what is in them: \"@\" is %40, \"#\" is %23, \"/\" is %2F, \"?\" is %3F";
 
-/// Whether an address holds an `@` where no user name and password can stand any more. Such a one was written with a `/`,
-/// `?` or `#` in the password: what would be taken for the host is a part of that, and must be neither shown nor looked
-/// up.
+/// Whether an address holds an `@` behind its first `/`, `?` or `#`, where user name and password have ended. As a rule its
+/// password holds one of these characters unescaped: what parses as the host is a part of the password, and must be
+/// neither shown nor looked up.
 #[must_use]
 pub fn is_misread(address: &str) -> bool {
     let authority = scheme(address).map_or(address, |(_, rest)| rest);

@@ -24,7 +24,7 @@ const GRAPHS: [&str; 3] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority(Address);
 
-/// Why a text is no authority, as the end of a sentence. The text is not repeated: it may hold a password.
+/// Why a text is not an authority, as the end of a sentence. The text is not repeated: it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAuthority(String);
@@ -33,7 +33,7 @@ impl Authority {
     /// One of Microsoft's clouds, by its address or its host: for a value that the person did not give in so many words.
     ///
     /// # Errors
-    /// If it is no such cloud.
+    /// If it is not one of them.
     pub fn of_a_cloud(text: &str) -> Result<Self, BadAuthority> {
         let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
         let known = CLOUDS

@@ -67,7 +67,7 @@ impl Cookie {
     /// which forms a server may quote them.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretString> {
-        /// Shorter parts are no signatures, and masking them would garble any text.
+        /// Shorter parts are not signatures, and masking them would garble any text.
         const SHORTEST: usize = 6;
         let value = self.value.expose_secret();
         let signature = value.rsplit('|').next().unwrap_or_default();

@@ -96,8 +96,7 @@ struct Inner {
 /// What asking again would bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
-    /// The connection broke before a reply came, as that of a kept-alive connection does which the server has closed: a
-    /// new one will do.
+    /// The connection broke before a reply came, as a kept-alive one does that the server has closed: a new one will do.
     Reconnect,
     /// A fault that passes, and that nobody has tried again yet.
     Retry,

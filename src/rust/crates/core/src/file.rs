@@ -8,7 +8,7 @@ use std::path::Path;
 /// a device has no end; what is opened is what is looked at, so that neither can be swapped in meanwhile.
 ///
 /// # Errors
-/// The operating system's, and one that says that this is no regular file.
+/// The operating system's, and one of its own for anything but a regular file.
 pub fn read_beginning(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     if !file.metadata()?.is_file() {

@@ -56,7 +56,7 @@ pub fn settings(helper: &Path) -> Vec<(String, String)> {
 }
 
 /// The environment variables by which git gets these settings beside those that `count`, the value of `GIT_CONFIG_COUNT`,
-/// says are there. `None` if that is no number, of which git itself complains.
+/// says are there. `None` if that is not a number, of which git itself complains.
 #[must_use]
 pub fn variables(
     settings: &[(String, String)],

@@ -7,10 +7,10 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Guid(u128);
 
-/// What is wrong with a text that is no GUID.
+/// The error for a text that is not a GUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is no GUID, which is written as 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between them"
+    "it is not a GUID, which is written as 8, 4, 4, 4 and 12 hexadecimal digits with hyphens between them"
 )]
 pub struct NoGuid;
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_none() {
+    fn any_other_text_is_refused() {
         for text in [
             "",
             "common",

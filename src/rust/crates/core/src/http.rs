@@ -57,7 +57,7 @@ impl Settings {
         }
     }
 
-    /// The proxy whose own words a reply may be: that of https only carries the server's.
+    /// The proxy that may have written a reply itself: with https a proxy only carries the server's.
     #[must_use]
     pub fn talkative_proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| !self.tls)
@@ -164,7 +164,7 @@ fn unprepared(error: reqwest::Error) -> Error {
 ///
 /// # Errors
 /// [`Kind::Unreachable`] without a reply; [`Kind::BadReply`] for a redirect, and for a reply that
-/// is no HTTP, is compressed, breaks off or is too large.
+/// is not HTTP, is compressed, breaks off or is too large.
 pub async fn send(
     http: &Http,
     request: RequestBuilder,
@@ -267,7 +267,7 @@ impl Http {
         proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"))
     }
 
-    /// With a proxy that is the only name to be looked up, unless it leaves the server's to us.
+    /// With a proxy its name is the only one that is looked up here, unless it leaves the server's to us.
     fn unknown_name(&self, error: &reqwest::Error, server: &str) -> String {
         match &self.settings.proxy {
             Some(proxy) if !(proxy.leaves_names_to_us() && says(error, "resolving for socks")) => {
@@ -413,7 +413,7 @@ mod tests {
     fn a_proxy_that_is_no_address_is_refused_without_showing_it() {
         let variables = [("http_proxy", "http://user:canary@[")];
         let Err(error) = Http::new(settings("http://host", &variables)) else {
-            panic!("a client was built with a proxy that is none");
+            panic!("a client was built with an address that is not a proxy's");
         };
         assert!(!error.to_string().contains("canary"), "{error}");
     }

@@ -7,8 +7,8 @@ use crate::private_directory::own_uid;
 /// Where Linux lists the sockets of TCP.
 const LISTS: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-/// Whether the other end of a connection is a process of the user that this process runs as. Where the system does not
-/// tell, which is so on others than Linux, everybody on this machine is taken for them.
+/// Whether the other end of a connection is a process of the user that this process runs as. Only Linux tells: elsewhere
+/// it is always `true`.
 #[must_use]
 pub fn is_ours(peer: SocketAddr, own: SocketAddr) -> bool {
     if !cfg!(target_os = "linux") {
@@ -17,8 +17,8 @@ pub fn is_ours(peer: SocketAddr, own: SocketAddr) -> bool {
     lists().any(|list| owner(&list, peer, Some(own)) == Some(own_uid()))
 }
 
-/// Whether it is another user who listens at an address of this machine. Where nobody listens, or the system does not tell,
-/// it is nobody else.
+/// Whether another user's process listens at an address of this machine. `false` where nobody listens, and where the system
+/// does not tell.
 #[must_use]
 pub fn is_listened_to_by_another(address: SocketAddr) -> bool {
     lists().any(|list| owner(&list, address, None).is_some_and(|uid| uid != own_uid()))

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::file::reason;
 
-/// A directory that was looked at and is this user's alone. Who else could put another one in its place? Nobody: to rename
-/// it takes the right to write to the directory that it lies in, which is looked at too.
+/// A directory that was checked and is this user's alone. Nobody else can put another one in its place: that takes the
+/// right to write to the directory above, which is checked too.
 #[derive(Debug)]
 pub struct PrivateDirectory {
     path: PathBuf,
@@ -33,7 +33,7 @@ enum Fault {
     Open(u32),
     #[error("is a link")]
     Link,
-    #[error("is no directory")]
+    #[error("is not a directory")]
     NoDirectory,
     #[error("is on a network file system, which other machines see too")]
     Network,
@@ -134,7 +134,7 @@ fn look_at(path: &Path) -> Result<(), Fault> {
         return Err(Fault::Network);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // Whoever may not even look at the directory above cannot tell; it is as a rule an administrator's.
+    // A directory above that cannot be opened is as a rule an administrator's, and is trusted.
     let Ok(parent) = rustix::fs::openat(&directory, "..", flags, Mode::empty()) else {
         return Ok(());
     };
@@ -210,7 +210,7 @@ fn is_on_network(directory: &std::fs::File) -> bool {
     number.is_ok_and(|number| NETWORK.contains(&number))
 }
 
-/// Elsewhere nobody has tried how to tell.
+/// Only Linux's numbers are known here: elsewhere a network file system is not noticed.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn is_on_network(_: &std::fs::File) -> bool {
     false
@@ -301,7 +301,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("file");
         fs::write(&path, "").unwrap();
-        assert_eq!(refused(&path), "DIRECTORY is no directory");
+        assert_eq!(refused(&path), "DIRECTORY is not a directory");
     }
 
     #[test]

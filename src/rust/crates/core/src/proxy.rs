@@ -53,7 +53,7 @@ impl Proxy {
     /// Its address, with user name and password if there are any.
     ///
     /// # Errors
-    /// [`Kind::Unreachable`] if the text is no address of a proxy. It is not repeated: it may hold a password.
+    /// [`Kind::Unreachable`] if the text is not an address of a proxy. It is not repeated: it may hold a password.
     pub fn address(&self) -> Result<Url, Error> {
         let bad = |why: &str| {
             let variable = self.variable;
@@ -114,7 +114,7 @@ pub fn exception(env: &Env, url: &Url) -> Option<Exception> {
     is_excepted(url, &hosts).then_some(Exception::Named(variable))
 }
 
-/// The judgement is hyper-util's, which curl's rules are the model of. Any proxy will do to ask it.
+/// hyper-util judges, by curl's rules. It wants a proxy to judge for: any will do.
 fn is_excepted(url: &Url, hosts: &str) -> bool {
     let Ok(destination) = url.as_str().parse::<Uri>() else {
         return false;

@@ -125,7 +125,7 @@ pub enum Code {
     MethodNotFound = 7,
     /// There is no parameter.
     ParameterMissing = 8,
-    /// The parameter is no string.
+    /// The parameter is not a string.
     ParameterMistyped = 9,
     /// There are more parameters than one.
     ParameterInvalid = 10,

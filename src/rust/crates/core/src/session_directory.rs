@@ -26,7 +26,7 @@ const LARGEST_MARK: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct SessionDirectory(PrivateDirectory);
 
-/// A sign-in, as all processes of a person tell it from those before.
+/// A sign-in or a sign-out, noted so that all processes of a person can tell it from those before.
 #[derive(Clone, Debug)]
 pub struct SignIn {
     /// Random; only who may enter the directory knows it.
@@ -35,7 +35,7 @@ pub struct SignIn {
     pub account: Option<String>,
 }
 
-/// Which file a mark is: another one after each sign-in and each sign-out. To compare it opens nothing.
+/// Which file the mark is: each sign-in and each sign-out puts another one in its place. Comparing opens no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mark(Vec<Option<FileId>>);
 
@@ -93,7 +93,7 @@ impl SessionDirectory {
     /// The agent's socket, if there is one. Whether anybody listens at it is another question: [`has_listener`].
     ///
     /// # Errors
-    /// [`Kind::NoSession`] if what is there is no socket, or another user's.
+    /// [`Kind::NoSession`] if what is there is not a socket, or is another user's.
     pub fn socket(&self) -> Result<Option<PathBuf>, Error> {
         let path = self.socket_path();
         let found = match std::fs::symlink_metadata(&path) {
@@ -111,7 +111,7 @@ impl SessionDirectory {
     /// Every process of this person drops the tokens that it kept before.
     ///
     /// # Errors
-    /// The system's.
+    /// The operating system's.
     pub fn mark_new_sign_in(&self, account: Option<&str>) -> io::Result<()> {
         let mut id = [0; 32];
         getrandom::fill(&mut id).map_err(io::Error::other)?;
@@ -149,7 +149,7 @@ impl SessionDirectory {
 }
 
 impl SignIn {
-    /// Whether both are one.
+    /// Whether both are the same one.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.id.expose_secret() == other.id.expose_secret()
@@ -157,7 +157,7 @@ impl SignIn {
 }
 
 impl Mark {
-    /// The mark that there is now. Nothing is taken from it but that it changes, so that nobody asks whose it is.
+    /// The mark at present. Only its change matters, so its owner is not checked.
     #[must_use]
     pub fn current(env: &Env) -> Self {
         let marks = places(env).into_iter();
@@ -250,7 +250,7 @@ fn not_used(path: &Path, fault: &str) -> Error {
 fn fault(found: &std::fs::Metadata) -> Option<String> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     if !found.file_type().is_socket() {
-        return Some("is no socket".to_owned());
+        return Some("is not a socket".to_owned());
     }
     let is_own = found.uid() == crate::private_directory::own_uid();
     (!is_own).then(|| format!("belongs to another user, of uid {}", found.uid()))
@@ -258,7 +258,7 @@ fn fault(found: &std::fs::Metadata) -> Option<String> {
 
 #[cfg(not(unix))]
 fn fault(_: &std::fs::Metadata) -> Option<String> {
-    Some("is of no use on this system".to_owned())
+    Some("cannot be used on this system".to_owned())
 }
 
 /// Whether somebody listens at a socket. It is told at once, however busy they are.
@@ -276,7 +276,7 @@ pub fn has_listener(socket: &Path) -> bool {
     if rustix::io::ioctl_fionbio(&handle, true).is_err() {
         return false;
     }
-    // A queue that is full is a listener's.
+    // A full queue belongs to a listener.
     matches!(connect(&handle, &address), Ok(()) | Err(Errno::AGAIN))
 }
 
@@ -421,7 +421,7 @@ mod tests {
             make(&path);
             let error = directory.socket().unwrap_err();
             assert!(
-                error.message().ends_with("agent.sock is no socket"),
+                error.message().ends_with("agent.sock is not a socket"),
                 "{error}"
             );
             fs::remove_file(&path).unwrap();

@@ -47,7 +47,7 @@ pub struct Bundle {
     certificates: Vec<CertificateDer<'static>>,
     /// Those of authorities: what they have signed is trusted too.
     roots: RootCertStore,
-    /// What in it is of no use, and why.
+    /// What in it cannot be used, and why.
     faults: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Bundle {
         self.certificates.len()
     }
 
-    /// What in it is of no use, and why, in as many parts of sentences as anybody reads.
+    /// What in it cannot be used, and why: parts of sentences, of which the last may say how many more there are.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut told: Vec<String> = self.faults.iter().take(TOLD_FAULTS).cloned().collect();
@@ -113,7 +113,7 @@ impl Bundle {
             .checked_sub(TOLD_FAULTS)
             .filter(|more| *more > 0)
         {
-            told.push(format!("{more} more are of no use either"));
+            told.push(format!("{more} more cannot be used either"));
         }
         told
     }

@@ -1,4 +1,4 @@
-//! `get`: from a place in Azure DevOps to a token for it, or to the reason why there is none.
+//! `get`: from a place in Azure DevOps to a token for it, or to the reason for having none.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::trace::{Fact, Trace};
 use crate::turn::Turn;
 use entrar_core::guid::Guid;
 
-/// The file that says that the warning of a cookie sent in clear was given.
+/// The file that is there once the warning of plain http was given.
 const WARNED: &str = "warned-in-clear";
 
 /// What goes to stdout: user name and token, `quit`, or nothing.
@@ -81,7 +81,7 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
     }
 }
 
-/// `erase`: whatever was kept is not served again. Without a cookie nothing that is kept can be served.
+/// `erase`: the kept token is dropped, so that it is not served again. Without a cookie no kept token can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
     let slot = Session::find(env).and_then(|session| Slot::of(&session, env, DEVOPS));
     let Ok(slot) = slot else { return };
@@ -173,7 +173,7 @@ fn password(
     Ok(password)
 }
 
-/// What remains of a limit is told to a person who waited for it in vain.
+/// The error of a timeout tells a person how much of the limit was left: a number that is easy to read.
 fn in_hundredths(time: Duration) -> Duration {
     const HUNDREDTH: u128 = 10;
     let whole = time.as_millis() / HUNDREDTH * HUNDREDTH;
@@ -260,7 +260,7 @@ fn named(place: &Place) -> String {
     }
 }
 
-/// Once a session is enough to know; where nothing can be remembered, it is said each time.
+/// Warns once a session; each time where that cannot be remembered.
 fn warn_in_clear(env: &Env, stderr: &mut dyn Write) {
     let first = runtime_directory(env).is_none_or(|directory| {
         let file = std::fs::OpenOptions::new()

@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
             let _ = stderr.write_all(USAGE.as_bytes());
             (Vec::new(), 2)
         }
-        // A verb of a later git, which it expects nothing of.
+        // A verb of a later git: a helper that does not know it has to be silent.
         _ => (Vec::new(), 0),
     };
     match std::io::stdout().write_all(&output) {
@@ -154,7 +154,7 @@ fn change(add: bool, options: &[&str], env: &Env, stderr: &mut dyn Write) -> (Ve
             if !change.dry_run && text.is_empty() {
                 say(
                     stderr,
-                    "git's configuration is so already; nothing was changed",
+                    "git is already configured this way; nothing was changed",
                 );
             }
             (text.into_bytes(), 0)

@@ -1,5 +1,5 @@
-//! Refusals remembered: git-lfs up to 3.7.1 asks for ever for a credential that is always refused, and every
-//! answer here is a fresh token that looks as if it could help.
+//! Remembers refusals: git-lfs up to 3.7.1 asks again without end where its credential is refused, and every answer here is
+//! a fresh token that looks as if it could help.
 //!
 //! `erase` says that an answer was refused, `store` that one was accepted. A file for each host, organisation
 //! and account holds the times of the refusals since, and nothing else: no token, no name.
@@ -15,14 +15,14 @@ use entrar_core::time::UnixTime;
 use crate::place::Place;
 use crate::runtime_directory::open;
 
-/// So many refusals ...
+/// How many refusals end the asking ...
 const TOO_MANY: usize = 2;
-/// ... within so many seconds end the asking, for as long.
+/// ... and within how many seconds. It ends for as long.
 const WINDOW: f64 = 60.0;
 /// The most that is read, in bytes: more than a minute's refusals.
 const LARGEST: u64 = 64 << 10;
 
-/// The memory of one place.
+/// The refusals at one place.
 pub(crate) struct Erasures(Option<PathBuf>);
 
 impl Erasures {
@@ -47,7 +47,7 @@ impl Erasures {
         }
     }
 
-    /// Forgets: an answer was accepted.
+    /// Forgets the refusals, since an answer was accepted.
     pub(crate) fn clear(&self) {
         if let Some(path) = &self.0 {
             let _ = std::fs::remove_file(path);

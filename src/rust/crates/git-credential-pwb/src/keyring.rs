@@ -63,7 +63,7 @@ impl Password {
     }
 }
 
-/// Cannot happen while there are random numbers: a key for the seal is as long as what is derived.
+/// Where the system has no random numbers. The derived key always has the length that the seal needs.
 fn unsealable() -> Error {
     Error::new(Kind::BadCookie, "no key can be made to keep a token")
 }
@@ -120,7 +120,7 @@ impl Slot {
         format!("git-credential-pwb:{}", self.name)
     }
 
-    /// The token that is kept here, if any. What cannot be opened is none.
+    /// The token that is kept here, if any. One that cannot be opened counts as absent.
     pub(crate) fn read(&self, now: UnixTime) -> Result<Option<Password>, Refusal> {
         let sealed = kernel::read(&self.description())?;
         let password = sealed.and_then(|sealed| self.open(&sealed));

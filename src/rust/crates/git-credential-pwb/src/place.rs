@@ -45,7 +45,7 @@ impl Place {
         let organisation = if host == "dev.azure.com" {
             let path = request.path.as_deref().unwrap_or_default();
             let username = username.and_then(|name| std::str::from_utf8(name).ok());
-            // Behind a password that was not encoded, which can look like host and path up to its @.
+            // The rest of a password that was not encoded: git takes what stands before its @ for host and path.
             if path.contains('@') {
                 String::new()
             } else {

@@ -1,4 +1,4 @@
-//! Where to remember, for as long as a session lasts, what is no secret.
+//! The directory for what is remembered as long as a session lasts and is not secret.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -24,7 +24,7 @@ pub(crate) fn runtime_directory(env: &Env) -> Option<PathBuf> {
 }
 
 /// Opens a file there to write to it. Nothing in its place makes us wait, as a pipe without a reader would, or leads
-/// elsewhere, as a link would: what is no regular file is an error.
+/// elsewhere, as a link would: anything but a regular file is an error.
 pub(crate) fn open(path: &Path, mut options: OpenOptions) -> io::Result<File> {
     #[cfg(unix)]
     {

@@ -30,7 +30,7 @@ pub(crate) enum Trace {
     Off,
     Stderr,
     File(PathBuf),
-    /// To somebody who wants to know how it came out, and not every step.
+    /// Into a report, which is of the outcome and not of every step.
     Report(RefCell<Report>),
 }
 
@@ -131,7 +131,7 @@ impl fmt::Display for Fact<'_> {
             Self::TokenDropped => f.write_str("keyring: the token that was kept there is dropped"),
             Self::Exchange(time) => write!(f, "exchange: {} ms", time.as_millis()),
             Self::NoToken(kind) => write!(f, "no token: {kind}"),
-            Self::BadTimeout => write!(f, "no token: {VARIABLE} is no number of seconds"),
+            Self::BadTimeout => write!(f, "no token: {VARIABLE} is not a number of seconds"),
             Self::Expiry(None, _) => f.write_str("token: does not tell when it expires"),
             Self::Expiry(Some(at), now) => {
                 write!(f, "token: expires {at}, in {:.0} s", *at - *now)

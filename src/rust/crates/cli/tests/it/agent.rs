@@ -354,7 +354,7 @@ fn a_directory_that_is_not_the_owners_alone_is_refused_and_left_as_it_is() {
 
     fs::remove_file(&path).unwrap();
     fs::write(&path, "somebody's").unwrap();
-    refused("is no directory", &remove);
+    refused("is not a directory", &remove);
     assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
 }
 
@@ -484,7 +484,7 @@ fn a_socket_of_somebody_else_is_not_spoken_to() {
     assert_eq!(
         place.fails(&["agent", "status"]),
         format!(
-            "entrar: the socket of your agent is not used: {shown} is no socket. Remove {shown}.\n"
+            "entrar: the socket of your agent is not used: {shown} is not a socket. Remove {shown}.\n"
         )
     );
     // Only who may write in the directory can have put it there: its owner.

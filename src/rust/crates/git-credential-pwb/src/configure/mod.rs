@@ -97,7 +97,7 @@ pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
     let shown = file.display().to_string();
     // A device would be replaced, a pipe would keep us waiting for ever.
     if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
-        let error = io::Error::other("it is no regular file");
+        let error = io::Error::other("it is not a regular file");
         return Err(Error::Io(shown, error));
     }
     let _lock = if dry_run {

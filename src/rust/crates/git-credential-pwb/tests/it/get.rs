@@ -1,4 +1,4 @@
-//! `get`: answers, and the reasons why there is none.
+//! `get`: answers, and the reasons for having none.
 
 use std::cell::Cell;
 
@@ -570,7 +570,7 @@ fn the_trace_tells_what_the_keyring_does() {
 }
 
 #[test]
-fn a_limit_that_is_none_is_an_error_and_nobody_is_asked() {
+fn a_bad_limit_is_an_error_and_nobody_is_asked() {
     let server = Server::granting(TOKEN);
     for value in ["soon", "0", "-1", "86401", "30s", "NaN"] {
         let session = Session::at(&server.address)
@@ -582,7 +582,7 @@ fn a_limit_that_is_none_is_an_error_and_nobody_is_asked() {
         assert_eq!(
             traced[2..],
             [
-                "no token: ENTRAR_TIMEOUT is no number of seconds",
+                "no token: ENTRAR_TIMEOUT is not a number of seconds",
                 "answer: none"
             ]
         );

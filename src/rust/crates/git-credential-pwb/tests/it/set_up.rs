@@ -72,7 +72,7 @@ fn the_persons_file_is_changed_and_changed_back() {
     expected.extend(ours());
     assert_eq!(settings(&session), expected);
 
-    let again = "git-credential-pwb: git's configuration is so already; nothing was changed\n";
+    let again = "git-credential-pwb: git is already configured this way; nothing was changed\n";
     assert_eq!(session.run(&["configure"], b""), outcome(0, "", again));
     assert_eq!(
         session.run(&["configure", "--dry-run"], b""),
@@ -165,7 +165,7 @@ fn a_pipe_in_the_files_place_keeps_nobody_waiting_and_stays() {
     assert!(made.unwrap().success());
     let shown = file.display();
     let expected =
-        format!("git-credential-pwb: {shown} cannot be changed: it is no regular file\n");
+        format!("git-credential-pwb: {shown} cannot be changed: it is not a regular file\n");
     assert_eq!(session.run(&["configure"], b""), outcome(1, "", &expected));
     assert!(!std::fs::metadata(&file).unwrap().is_file());
 }

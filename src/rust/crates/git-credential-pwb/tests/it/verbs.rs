@@ -1,4 +1,4 @@
-//! The verbs that ask nobody, and the words that are none.
+//! The verbs that ask no server, and words that are not verbs.
 
 use crate::support::{Session, contents, outcome};
 
@@ -75,7 +75,7 @@ fn get_store_and_erase_start_no_git() {
 }
 
 #[test]
-fn help_and_version_are_to_be_had() {
+fn help_and_version_are_printed() {
     let session = Session::nowhere();
     let version = concat!("git-credential-pwb ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(session.run(&["--version"], b""), outcome(0, version, ""));
