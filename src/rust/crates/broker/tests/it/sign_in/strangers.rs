@@ -8,6 +8,7 @@ use entrar_broker::sign_in::{Method, Status};
 use reqwest::header::{HOST, ORIGIN, SET_COOKIE};
 
 use super::{Browser, auto, begin, callback, start, tenant, username};
+use crate::LONG;
 
 #[tokio::test]
 async fn another_hosts_name_another_page_and_another_verb_get_nothing() {
@@ -127,16 +128,24 @@ async fn another_user_of_this_machine_gets_nothing_and_ends_nothing() {
     let start = start(&sign_in);
     let opened = Opened::new(&start);
     let path = format!("/proc/{}/cmdline", opened.0.id());
-    let words = run_as_another_user(&["cat", &path]).await;
-    let found = words.split('\0').find(|word| word.contains("/start/"));
-    let found = found.unwrap();
+    let seen = async {
+        loop {
+            // A program that is being started has no words yet.
+            let words = run_as_another_user(&["cat", &path]).await;
+            let found = words.split('\0').find(|word| word.contains("/start/"));
+            if let Some(found) = found {
+                break found.to_owned();
+            }
+        }
+    };
+    let found = tokio::time::timeout(LONG, seen).await.unwrap();
     assert_eq!(found, start.as_str());
     let has_version_6 = std::net::TcpListener::bind(("::1", 0)).is_ok();
     let refused = match has_version_6 {
         true => "403\n403\n403",
         false => "403\n403\nclosed",
     };
-    assert_eq!(as_another_user(found, "").await, refused);
+    assert_eq!(as_another_user(&found, "").await, refused);
     let own = format!("{}code=canary&state=canary", callback(&start));
     assert_eq!(as_another_user(&own, "").await, refused);
     let mut browser = Browser::new();
