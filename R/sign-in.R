@@ -132,6 +132,15 @@ azure_sign_out <- function() {
   }
   account <- new_account(ask_agent("sign_out", list(), sys.call()))
   azure_forget()
+  # They lead to a port that any user of this machine may now take.
+  if (identical(Sys.getenv("ENTRAR_ORIGIN"), "agent")) {
+    Sys.unsetenv(c(
+      "RS_SERVER_ADDRESS",
+      "RS_SESSION_RPC_COOKIE",
+      "PWB_SESSION_RUNTIME_DIR",
+      "ENTRAR_ORIGIN"
+    ))
+  }
   if (is.null(account)) {
     message("Nobody was signed in; the agent has ended.")
   } else {

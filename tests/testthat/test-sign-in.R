@@ -243,9 +243,17 @@ test_that("other people's clients find the agent by variables", {
   expect_false("RS_SESSION_RPC_COOKIE" %in% names(inline))
   expect_match(Sys.getenv("RS_SESSION_RPC_COOKIE"), "^[^|]+[|][^|]+[|][^|]+$")
   # A new agent has another port: what is set follows it.
+  withr::local_envvar(ENTRAR_ORIGIN = NA)
   suppressMessages(azure_sign_out())
+  Sys.setenv(ENTRAR_ORIGIN = "agent")
   sign_in()
   expect_identical(getDelegatedAzureToken("graph")$token_type, "Bearer")
+  # Signed out, nothing leads to a port that somebody else may take.
+  suppressMessages(azure_sign_out())
+  expect_identical(
+    Sys.getenv(c("RS_SERVER_ADDRESS", "RS_SESSION_RPC_COOKIE"), names = FALSE),
+    c("", "")
+  )
 })
 
 test_that("with Azure CLI's app nothing is pasted, and who pastes nothing is not signed in", {

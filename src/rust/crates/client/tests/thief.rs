@@ -12,15 +12,18 @@ use entrar_core::env::Env;
 use entrar_core::error::Kind;
 
 const LISTENER: &str = "import socket, sys\n\
-    listener = socket.create_server(('127.0.0.1', 0))\n\
+    host = sys.argv[1]\n\
+    six = ':' in host\n\
+    family = socket.AF_INET6 if six else socket.AF_INET\n\
+    listener = socket.create_server((host, 0), family=family, dualstack_ipv6=six)\n\
     print(listener.getsockname()[1], flush=True)\n\
     sys.stdin.read()";
 
 /// A listener that ends when this does; its port.
-fn listen(launcher: &[&str]) -> (Child, u16) {
+fn listen(launcher: &[&str], host: &str) -> (Child, u16) {
     let mut child = Command::new("/usr/bin/env")
         .args(launcher)
-        .args(["/usr/bin/env", "python3", "-c", LISTENER])
+        .args(["/usr/bin/env", "python3", "-c", LISTENER, host])
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -53,7 +56,7 @@ fn cookie(port: u16, origin: &str) -> Result<bool, (Kind, String)> {
 
 #[test]
 fn a_thief_at_the_agents_port_gets_no_cookie() {
-    let (mut own, port) = listen(&[]);
+    let (mut own, port) = listen(&[], "127.0.0.1");
     assert_eq!(cookie(port, "agent"), Ok(true));
     own.kill().unwrap();
     own.wait().unwrap();
@@ -68,15 +71,21 @@ fn a_thief_at_the_agents_port_gets_no_cookie() {
         "--regid=65534",
         "--clear-groups",
     ];
-    let (mut thief, port) = listen(&other);
-    let (kind, message) = cookie(port, "agent").unwrap_err();
-    assert_eq!(kind, Kind::NoSession);
-    assert!(
-        message.contains("another user") && !message.contains("canary"),
-        "{message}"
-    );
-    // Workbench runs as another user than its sessions.
-    assert_eq!(cookie(port, ""), Ok(true));
-    thief.kill().unwrap();
-    thief.wait().unwrap();
+    let has_version_6 = std::net::TcpListener::bind(("::1", 0)).is_ok();
+    for host in ["127.0.0.1", "0.0.0.0", "::"] {
+        if host == "::" && !has_version_6 {
+            continue;
+        }
+        let (mut thief, port) = listen(&other, host);
+        let (kind, message) = cookie(port, "agent").unwrap_err();
+        assert_eq!(kind, Kind::NoSession, "{host}");
+        assert!(
+            message.contains("another user") && !message.contains("canary"),
+            "{message}"
+        );
+        // Workbench runs as another user than its sessions.
+        assert_eq!(cookie(port, ""), Ok(true));
+        thief.kill().unwrap();
+        thief.wait().unwrap();
+    }
 }

@@ -21,7 +21,16 @@ pub fn is_ours(peer: SocketAddr, own: SocketAddr) -> bool {
 /// does not tell.
 #[must_use]
 pub fn is_listened_to_by_another(address: SocketAddr) -> bool {
-    lists().any(|list| owner(&list, address, None).is_some_and(|uid| uid != own_uid()))
+    // Who listens at every address of the machine gets what nobody listens for at this one.
+    let everywhere = [
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())),
+    ];
+    [address]
+        .into_iter()
+        .chain(everywhere)
+        .find_map(|address| lists().find_map(|list| owner(&list, address, None)))
+        .is_some_and(|uid| uid != own_uid())
 }
 
 fn lists() -> impl Iterator<Item = String> {

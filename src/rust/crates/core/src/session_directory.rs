@@ -54,8 +54,12 @@ impl SessionDirectory {
     fn among(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
         let mut first = None;
         for path in paths {
-            let Some(directory) = PrivateDirectory::open(path).map_err(refused)? else {
-                continue;
+            let directory = match PrivateDirectory::open(path) {
+                Ok(Some(directory)) => directory,
+                Ok(None) => continue,
+                // Anybody can make a directory of this name where a later place would be: it says nothing of the first.
+                Err(refusal) if refusal.is_foreign() && first.is_some() => continue,
+                Err(refusal) => return Err(refused(refusal)),
             };
             let directory = Self(directory);
             if directory.socket()?.is_some() {
