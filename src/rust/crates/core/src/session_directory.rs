@@ -53,12 +53,12 @@ impl SessionDirectory {
 
     fn among(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
         let mut first = None;
-        for path in paths {
+        for (number, path) in paths.iter().enumerate() {
             let directory = match PrivateDirectory::open(path) {
                 Ok(Some(directory)) => directory,
                 Ok(None) => continue,
                 // Anybody can make a directory of this name where a later place would be: it says nothing of the first.
-                Err(refusal) if refusal.is_foreign() && first.is_some() => continue,
+                Err(refusal) if refusal.is_foreign() && number > 0 => continue,
                 Err(refusal) => return Err(refused(refusal)),
             };
             let directory = Self(directory);
@@ -368,6 +368,23 @@ mod tests {
         assert_eq!(found().as_ref(), Some(first));
         let _listener = UnixListener::bind(second.join(SOCKET)).unwrap();
         assert_eq!(found().as_ref(), Some(second));
+    }
+
+    #[test]
+    fn what_a_stranger_makes_at_a_later_place_keeps_nobody_from_the_first() {
+        if crate::private_directory::own_uid() != 0 {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let places = ["first", "second"].map(|name| base.path().join(name));
+        let [first, second] = &places;
+        PrivateDirectory::create(second).unwrap();
+        chown(second, Some(65534), None).unwrap();
+        assert!(SessionDirectory::among(&places).unwrap().is_none());
+        assert!(SessionDirectory::among(std::slice::from_ref(second)).is_err());
+        PrivateDirectory::create(first).unwrap();
+        let found = SessionDirectory::among(&places).unwrap().unwrap();
+        assert_eq!(found.path(), first);
     }
 
     #[test]
