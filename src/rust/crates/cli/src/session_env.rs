@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use entrar_client::posit::check_version;
 use entrar_core::agent::{OPEN_SESSION, Session};
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::git;
-use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
+use entrar_core::variables::COOKIE;
 use serde_json::json;
 
 use crate::agent::{self, Error};
@@ -44,23 +43,14 @@ fn variables(
     extras: Extras,
     own: &Path,
 ) -> Vec<(String, Option<String>)> {
-    let mut variables = vec![
-        (ADDRESS.to_owned(), Some(session.address.clone())),
-        (
-            RUNTIME_DIRECTORY.to_owned(),
-            Some(session.directory.clone()),
-        ),
-        (ORIGIN.to_owned(), Some("agent".to_owned())),
-        // One of another session would be sent in the place of the file's if it expires later.
-        (
-            COOKIE.to_owned(),
-            extras.cookie.then(|| session.cookie.expose().to_owned()),
-        ),
-    ];
-    // rstudioapi refuses to ask where it takes the server for a Workbench that is too old.
-    if check_version(env).is_err() {
-        variables.push((VERSION.to_owned(), None));
-    }
+    let mut variables: Vec<_> = entrar_client::agent::variables(env, session)
+        .into_iter()
+        .map(|(name, value)| {
+            // One of another session would be sent in the place of the file's if it expires later.
+            let value = value.filter(|_| name != COOKIE || extras.cookie);
+            (name.to_owned(), value.map(str::to_owned))
+        })
+        .collect();
     if extras.git {
         variables.extend(git_variables(
             env,
@@ -93,6 +83,7 @@ fn git_variables(env: &Env, helper: &Path) -> Vec<(String, Option<String>)> {
 mod tests {
     use super::*;
     use entrar_core::agent::Secret;
+    use entrar_core::variables::VERSION;
 
     fn of(variables: &[(&str, &str)], extras: Extras) -> Vec<String> {
         let session = Session {

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use entrar_core::agent::{Failure, PATH};
+use entrar_core::agent::{self, Failure, PATH};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind, Outlook};
 use entrar_core::http::{Http, Reply, send};
 use entrar_core::retry::retried;
+use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::origin::{Door, Session};
+use crate::origin::{Door, Origin, Session};
+use crate::posit::check_version;
 use crate::reply::status_error;
 use crate::rpc::too_slow;
 
@@ -52,6 +54,26 @@ pub async fn ask(
         Ok(outcome) => outcome,
         Err(_) => Err(too_slow(&session.server(), timeout)),
     }
+}
+
+/// The variables by which other people's clients know a session that the agent has opened, and their values; what has none is
+/// to be unset. One of them is the cookie.
+#[must_use]
+pub fn variables<'a>(
+    env: &Env,
+    session: &'a agent::Session,
+) -> Vec<(&'static str, Option<&'a str>)> {
+    let mut variables = vec![
+        (ADDRESS, Some(session.address.as_str())),
+        (RUNTIME_DIRECTORY, Some(session.directory.as_str())),
+        (ORIGIN, Some(Origin::Agent.as_str())),
+        (COOKIE, Some(session.cookie.expose())),
+    ];
+    // rstudioapi refuses to ask where it takes the server for a Workbench that is too old.
+    if check_version(env).is_err() {
+        variables.push((VERSION, None));
+    }
+    variables
 }
 
 fn read(server: &str, reply: &Reply) -> Result<Value, Error> {

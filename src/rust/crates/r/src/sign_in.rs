@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use entrar_client::agent::ask;
+use entrar_client::agent::{ask, variables};
 use entrar_client::origin::{self, Origin, Session, check_sign_in};
-use entrar_client::posit::check_version;
 use entrar_client::sign_in::{Arguments, request};
 use entrar_core::agent::{BEGIN, Method, OPEN_SESSION, SignIn};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
-use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY, VERSION};
 use extendr_api::prelude::*;
 use serde_json::{Map, Number, Value, json};
 
@@ -92,18 +90,20 @@ fn agent_request(name: &str, parameters: List, timeout: f64) -> List {
 fn session_variables(timeout: f64) -> List {
     let env = Env::process();
     let reply = ask_agent(&env, OPEN_SESSION, &json!({}), timeout);
-    reply_to_r(reply, |session| {
-        let field = |name: &str| session.get(name).cloned().unwrap_or_default();
-        let mut variables = Map::new();
-        variables.insert(ADDRESS.to_owned(), field("address"));
-        variables.insert(RUNTIME_DIRECTORY.to_owned(), field("directory"));
-        variables.insert(ORIGIN.to_owned(), "agent".into());
-        variables.insert(COOKIE.to_owned(), field("cookie"));
-        if check_version(&env).is_err() {
-            variables.insert(VERSION.to_owned(), Value::Null);
-        }
-        to_r(&variables.into())
-    })
+    let opened = reply.map(|reply| {
+        reply.map(|answer| {
+            let session = serde_json::from_value(answer?).map_err(|_| {
+                let message = "your agent is of another version of entrar";
+                Error::new(Kind::BadReply, message)
+            })?;
+            let variables = variables(&env, &session).into_iter();
+            Ok(variables
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect::<Map<_, _>>()
+                .into())
+        })
+    });
+    reply_to_r(opened, |variables| to_r(&variables))
 }
 
 /// Notes who is signed in to the agent: this process knows, and need not be warned.

@@ -89,8 +89,8 @@ pub(super) fn start(arguments: &[String]) -> io::Result<Started> {
         let _ = sender.send(line);
     });
     match receiver.recv_timeout(LONGEST_START).as_deref() {
-        Ok("ready\n") => Ok(Started::Ready),
-        Ok("running\n") => Ok(Started::Running),
+        Ok(line) if line.trim_end() == READY => Ok(Started::Ready),
+        Ok(line) if line.trim_end() == RUNNING => Ok(Started::Running),
         Ok(_) => {
             let mut text = String::new();
             if let Some(errors) = errors {
