@@ -94,29 +94,6 @@ async fn a_connection_that_says_nothing_or_half_a_request_is_closed() {
 }
 
 #[tokio::test]
-async fn two_thousand_half_open_connections_are_held_while_others_are_served() {
-    raise_limit_of_files();
-    let (_server, address) = start(Limits::default()).await;
-    let mut half_open = Vec::new();
-    for _ in 0..2_000 {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-        half_open.push(stream);
-    }
-    let mut other = TcpStream::connect(address).await.unwrap();
-    ask(&mut other).await.unwrap();
-    // The first of them was held all the while: the rest of its request is answered.
-    let first = &mut half_open[0];
-    first.write_all(b"Host: localhost\r\n\r\n").await.unwrap();
-    let mut reply = [0; 15];
-    timeout(LONG, first.read_exact(&mut reply))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(&reply, b"HTTP/1.1 200 OK");
-}
-
-#[tokio::test]
 async fn one_connection_too_many_takes_the_place_of_the_oldest_without_a_request() {
     let limits = Limits {
         connections: 2,
@@ -168,18 +145,4 @@ async fn at_the_end_idle_connections_are_closed_and_nobody_can_connect() {
     server.stop().await;
     assert!(is_closed(&mut idle).await);
     assert!(TcpStream::connect(address).await.is_err());
-}
-
-/// Each of the connections has two ends in this process.
-fn raise_limit_of_files() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let most = getrlimit(Resource::Nofile).maximum;
-        let raised = Rlimit {
-            current: most,
-            maximum: most,
-        };
-        setrlimit(Resource::Nofile, raised).unwrap();
-    }
 }
