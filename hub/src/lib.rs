@@ -1,0 +1,1 @@
+//! The hub: the broker for many people, run by an administrator.
