@@ -1,3 +1,4 @@
 //! The hub: the broker for many people, run by an administrator.
 
 pub mod configuration;
+pub mod local_user;
