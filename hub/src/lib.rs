@@ -1,4 +1,6 @@
 //! The hub: the broker for many people, run by an administrator.
 
 pub mod configuration;
+pub mod limits;
 pub mod local_user;
+pub mod tenant;
