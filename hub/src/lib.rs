@@ -4,3 +4,4 @@ pub mod configuration;
 pub mod limits;
 pub mod local_user;
 pub mod tenant;
+pub mod web;
