@@ -14,6 +14,7 @@ pub mod git;
 pub mod guid;
 pub mod http;
 pub mod hub;
+pub mod hub_socket;
 pub mod loopback;
 pub mod oauth;
 pub mod private_directory;
