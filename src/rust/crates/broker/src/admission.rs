@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
-use entrar_core::address::is_loopback_host;
 use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::rpc::{COOKIE_HEADER, Code};
 use entrar_core::time::UnixTime;
@@ -23,8 +22,12 @@ use crate::rpc::Refused;
 /// What every browser says of where a request comes from, and no client of the RPC.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Turns away what comes from a browser, and what was sent to another host's name than one of this machine.
-pub(crate) fn refuse_strangers(uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+/// Turns away what comes from a browser, and what was sent to another host's name than this server's.
+pub(crate) fn refuse_strangers(
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_own_host: impl Fn(&str) -> bool,
+) -> Result<(), Refused> {
     let refused = |what| {
         Err(Refused::new(
             StatusCode::FORBIDDEN,
@@ -44,11 +47,13 @@ pub(crate) fn refuse_strangers(uri: &Uri, headers: &HeaderMap) -> Result<(), Ref
         (Some(host), None) => host
             .to_str()
             .ok()
+            // A user name before the host means nothing to us, and perhaps something to whoever wrote it.
+            .filter(|host| !host.contains('@'))
             .and_then(|host| host.parse::<Authority>().ok())
-            .is_some_and(|host| is_loopback_host(host.host())),
+            .is_some_and(|host| is_own_host(host.host())),
         _ => false,
     };
-    if !is_ours || uri.host().is_some_and(|host| !is_loopback_host(host)) {
+    if !is_ours || uri.host().is_some_and(|host| !is_own_host(host)) {
         return refused("the request was sent to another host");
     }
     Ok(())
@@ -184,6 +189,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::address::is_loopback_host;
     use entrar_core::guid::Guid;
     use secrecy::ExposeSecret;
 
@@ -192,7 +198,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        refuse_strangers(&uri.parse().unwrap(), &map).is_ok()
+        refuse_strangers(&uri.parse().unwrap(), &map, is_loopback_host).is_ok()
     }
 
     #[test]
@@ -212,6 +218,7 @@ mod tests {
             "127.0.0.1.evil.example",
             "10.0.0.1",
             "user@evil.example",
+            "evil@localhost",
             "",
             "a b",
         ] {

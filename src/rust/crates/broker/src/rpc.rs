@@ -13,6 +13,7 @@
 //!
 //! Fields without a value are left out, since posit-sdk fails on `null`.
 
+use std::future::ready;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use entrar_core::address::is_loopback_host;
 use entrar_core::cookie::BadCookie;
 use entrar_core::env::Env;
 use entrar_core::resource::Resource;
@@ -31,7 +33,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::accounts::Accounts;
+use crate::accounts::{AccountId, Accounts};
 use crate::admission::{Admission, refuse_strangers};
 use crate::entra::{Granted, Refusal};
 use crate::exchange::{Exchanges, not_signed_in};
@@ -42,7 +44,67 @@ const LARGEST_REQUEST: usize = 64 * 1024;
 /// How long a request's body may take to arrive.
 const LONGEST_UPLOAD: Duration = Duration::from_secs(10);
 
-/// What answering takes.
+/// Who answers a request that was understood.
+pub trait Desk: Send + Sync + 'static {
+    /// Whose request it is.
+    type Caller: Send;
+
+    /// Whether this server is reached by that host's name. Requests that were sent to another one are refused.
+    fn is_own_host(&self, host: &str) -> bool {
+        is_loopback_host(host)
+    }
+
+    /// Finds out whose request it is. It may be somebody who gets no token: [`Desk::token`] says why.
+    fn admit(
+        &self,
+        peer: Option<Peer>,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
+
+    /// What the caller gets: a token for the resource that was asked for, if it is one.
+    fn token(
+        &self,
+        caller: Self::Caller,
+        resource: Result<Resource, Refusal>,
+    ) -> impl Future<Output = Result<Granted, Refusal>> + Send;
+}
+
+/// The one route, ready to be served or to be called without a socket.
+pub fn app(desk: Arc<impl Desk>) -> Router {
+    // A fallback, since the path's last part alone counts: a proxy may have put a base path before it, and
+    // rstudioapi doubles the slash of an address that ends in one.
+    Router::new()
+        .fallback(answer)
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
+        .with_state(desk)
+}
+
+async fn answer<D: Desk>(State(desk): State<Arc<D>>, request: Request) -> Response {
+    let reply = answered(&*desk, request).await;
+    // Neither a token nor its absence is to be kept by anything in between.
+    ([(CACHE_CONTROL, "no-store")], reply.into_response()).into_response()
+}
+
+async fn answered(desk: &impl Desk, request: Request) -> Result<Response, Refused> {
+    refuse_strangers(request.uri(), request.headers(), |host| {
+        desk.is_own_host(host)
+    })?;
+    check_path(request.uri())?;
+    check_verb(request.method())?;
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = desk.admit(peer, request.headers()).await?;
+    let parameter = requested_resource(&body(request).await?)?;
+    let resource = Resource::parse(&parameter)
+        .map_err(|error| Refusal::new("invalid_resource", error.message()));
+    Ok(match desk.token(caller, resource).await {
+        Ok(granted) => success(&granted),
+        Err(refusal) => {
+            Json(json!({"result": false, "oauth2_error": refusal.object()})).into_response()
+        }
+    })
+}
+
+/// The desk of a broker whose sessions lie in memory.
 pub struct Broker<A> {
     /// The clock by which cookies expire.
     env: Env,
@@ -50,22 +112,6 @@ pub struct Broker<A> {
     admission: Admission,
     /// Where tokens come from, once somebody has signed in.
     exchanges: RwLock<Option<Exchanges<A>>>,
-}
-
-/// The one route, ready to be served or to be called without a socket.
-pub fn app<A: Accounts>(broker: Arc<Broker<A>>) -> Router {
-    // A fallback, since the path's last part alone counts: a proxy may have put a base path before it, and
-    // rstudioapi doubles the slash of an address that ends in one.
-    Router::new()
-        .fallback(answer::<A>)
-        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
-        .with_state(broker)
-}
-
-async fn answer<A: Accounts>(State(broker): State<Arc<Broker<A>>>, request: Request) -> Response {
-    let reply = broker.answer(request).await;
-    // Neither a token nor its absence is to be kept by anything in between.
-    ([(CACHE_CONTROL, "no-store")], reply.into_response()).into_response()
 }
 
 impl<A: Accounts> Broker<A> {
@@ -99,29 +145,31 @@ impl<A: Accounts> Broker<A> {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = exchanges;
     }
+}
 
-    async fn answer(&self, request: Request) -> Result<Response, Refused> {
-        refuse_strangers(request.uri(), request.headers())?;
-        check_path(request.uri())?;
-        check_verb(request.method())?;
-        let peer = request.extensions().get::<Peer>().copied();
-        let account = self
-            .admission
-            .account(peer, request.headers(), self.env.now())?;
-        let parameter = requested_resource(&body(request).await?)?;
-        let outcome = match Resource::parse(&parameter) {
-            Ok(resource) => match (account, self.exchanges()) {
-                (Some(account), Some(exchanges)) => exchanges.token(account, resource).await,
-                _ => Err(not_signed_in()),
-            },
-            Err(error) => Err(Refusal::new("invalid_resource", error.message())),
-        };
-        Ok(match outcome {
-            Ok(granted) => success(&granted),
-            Err(refusal) => {
-                Json(json!({"result": false, "oauth2_error": refusal.object()})).into_response()
-            }
-        })
+impl<A: Accounts> Desk for Broker<A> {
+    /// `None` if nobody is signed in.
+    type Caller = Option<AccountId>;
+
+    fn admit(
+        &self,
+        peer: Option<Peer>,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send {
+        let admitted = self.admission.account(peer, headers, self.env.now());
+        ready(admitted.map_err(Refused::from))
+    }
+
+    async fn token(
+        &self,
+        caller: Self::Caller,
+        resource: Result<Resource, Refusal>,
+    ) -> Result<Granted, Refusal> {
+        let resource = resource?;
+        match (caller, self.exchanges()) {
+            (Some(account), Some(exchanges)) => exchanges.token(account, resource).await,
+            _ => Err(not_signed_in()),
+        }
     }
 }
 
@@ -181,13 +229,16 @@ fn success(granted: &Granted) -> Response {
 }
 
 /// A request that is not carried out, and the HTTP status that says so.
-pub(crate) struct Refused {
+#[derive(Debug)]
+pub struct Refused {
     status: StatusCode,
     fault: Fault,
 }
 
 impl Refused {
-    pub(crate) fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
+    /// Refuses with this HTTP status, by this code of the RPC.
+    #[must_use]
+    pub fn new(status: StatusCode, code: Code, description: impl Into<String>) -> Self {
         let fault = Fault::new(code, description);
         Self { status, fault }
     }

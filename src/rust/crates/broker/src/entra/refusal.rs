@@ -33,7 +33,7 @@ impl Refusal {
 
     /// The same with so long to wait, in whole seconds.
     #[must_use]
-    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+    pub fn waiting(mut self, wait: Duration) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "at most an hour")]
         let seconds = wait.as_secs_f64().ceil() as i64;
         self.0.insert("retry_after".to_owned(), seconds.into());

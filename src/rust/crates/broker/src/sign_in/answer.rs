@@ -6,14 +6,17 @@ use url::form_urlencoded;
 
 /// The answer to an authorization request (RFC 6749, 4.1.2).
 #[derive(Debug)]
-pub(super) struct Answer {
+pub struct Answer {
     /// What came back of the request's state.
-    pub(super) state: String,
-    pub(super) outcome: Outcome,
+    pub state: String,
+    /// What it says.
+    pub outcome: Outcome,
 }
 
+/// What an answer says.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub enum Outcome {
+    /// The authorization code.
     Code(SecretString),
     /// An OAuth error object.
     Error(Map<String, Value>),
@@ -22,7 +25,8 @@ pub(super) enum Outcome {
 impl Answer {
     /// Reads the query of the address; `None` if it is no answer. A field that comes twice makes it none: who reads the
     /// first and who reads the last must not differ.
-    pub(super) fn read(query: &str) -> Option<Self> {
+    #[must_use]
+    pub fn read(query: &str) -> Option<Self> {
         let mut fields = Map::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let value = Value::from(value.into_owned());

@@ -3,21 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
-use entrar_core::guid::Guid;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use url::Url;
 
-use super::Options;
-use super::answer::{Answer, Outcome};
-use super::discovery::Discovery;
-use super::failure::{of_object, of_refusal, too_late, with_remedy};
-use super::id_token::{Expected, Identity, identity};
+use super::answer::Answer;
+use super::app::{App, SignedIn, Wishes};
+use super::failure::too_late;
+use super::id_token::Identity;
 use super::secrets::{self, Secrets};
-use crate::entra::{DEADLINE, Entra, Grant, Granted, Refusal, Registration};
 
 /// How far a sign-in is.
 #[derive(Clone, Debug)]
@@ -28,17 +22,6 @@ pub enum Status {
     SignedIn(Identity),
     /// It has failed.
     Failed(Error),
-}
-
-/// What a sign-in yields.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// Who it is.
-    pub identity: Identity,
-    /// The refresh token.
-    pub refresh_token: SecretString,
-    /// Where it is exchanged.
-    pub entra: Arc<Entra>,
 }
 
 /// What became of an answer.
@@ -52,19 +35,11 @@ pub(super) enum Taken {
     Ended,
 }
 
+/// A sign-in to an app, as far as its one answer has brought it.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    env: Env,
-    entra: Arc<Entra>,
-    discovery: Discovery,
-    client_id: String,
-    /// The tenant, if it was asked for by its id.
-    tenant: Option<Guid>,
-    pub(super) scope: String,
-    redirect_uri: String,
-    login_hint: Option<String>,
-    select_account: bool,
-    claims: Option<String>,
+    app: App,
+    wishes: Wishes,
     secrets: Secrets,
     is_answered: AtomicBool,
     status: watch::Sender<Status>,
@@ -72,36 +47,10 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(
-        env: &Env,
-        options: Options,
-        discovery: Discovery,
-        redirect_uri: String,
-    ) -> Result<Self, Error> {
-        let registration = Registration {
-            token_endpoint: discovery.token_endpoint.to_string(),
-            client_id: options.client_id.to_string(),
-            auth: options.auth,
-            // Others than Entra ID may, and nothing says so beforehand.
-            revokes_used_refresh_tokens: !options.authority.is_a_cloud(),
-        };
-        // Consent is asked for all that the app is registered for at once, where any one resource is named with
-        // `.default`. Graph is what every registration has.
-        let scope = format!(
-            "openid profile offline_access {}/.default",
-            options.authority.graph()
-        );
+    pub(super) fn new(app: App, wishes: Wishes) -> Result<Self, Error> {
         Ok(Self {
-            env: env.clone(),
-            entra: Arc::new(Entra::new(env.clone(), registration, DEADLINE)?),
-            discovery,
-            client_id: options.client_id.to_string(),
-            tenant: options.tenant.parse().ok(),
-            scope,
-            redirect_uri,
-            login_hint: options.login_hint,
-            select_account: options.select_account,
-            claims: options.claims,
+            app,
+            wishes,
             secrets: Secrets::generate().map_err(|error| no_random_bytes(&error))?,
             is_answered: AtomicBool::new(false),
             status: watch::Sender::new(Status::Waiting),
@@ -109,35 +58,13 @@ impl Attempt {
         })
     }
 
-    pub(super) fn client_id(&self) -> &str {
-        &self.client_id
+    pub(super) fn app(&self) -> &App {
+        &self.app
     }
 
     /// Where the person's browser meets Entra ID.
     pub(super) fn authorization_url(&self) -> Url {
-        let mut url = self.discovery.authorization_endpoint.clone();
-        let mut query = url.query_pairs_mut();
-        query
-            .append_pair("client_id", &self.client_id)
-            .append_pair("response_type", "code")
-            .append_pair("response_mode", "query")
-            .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair("scope", &self.scope)
-            .append_pair("state", self.secrets.state.expose_secret())
-            .append_pair("nonce", self.secrets.nonce.expose_secret())
-            .append_pair("code_challenge", &self.secrets.challenge())
-            .append_pair("code_challenge_method", "S256");
-        if self.select_account {
-            query.append_pair("prompt", "select_account");
-        }
-        if let Some(hint) = &self.login_hint {
-            query.append_pair("login_hint", hint);
-        }
-        if let Some(claims) = &self.claims {
-            query.append_pair("claims", claims);
-        }
-        drop(query);
-        url
+        self.app.authorization_url(&self.secrets, &self.wishes)
     }
 
     /// Takes an answer. Its state is looked at before anything else of it: one that is not this attempt's ends nothing. The
@@ -152,73 +79,12 @@ impl Attempt {
         }
         let own = Arc::clone(attempt);
         let ended = tokio::spawn(async move {
-            let outcome = own.redeemed(answer.outcome).await;
+            let outcome = own.app.redeem_answer(&own.secrets, answer.outcome).await;
             own.end(outcome);
         });
         // It does not panic, and nobody ends it.
         let _ = ended.await;
         Taken::Ended
-    }
-
-    async fn redeemed(&self, outcome: Outcome) -> Result<SignedIn, Error> {
-        let code = match outcome {
-            Outcome::Code(code) => code,
-            Outcome::Error(object) => {
-                let Secrets {
-                    state,
-                    nonce,
-                    verifier,
-                } = &self.secrets;
-                return Err(of_object(
-                    &object,
-                    &[state, nonce, verifier].map(Clone::clone),
-                ));
-            }
-        };
-        let grant = Grant::Code {
-            code: &code,
-            redirect_uri: &self.redirect_uri,
-            verifier: &self.secrets.verifier,
-        };
-        let granted = self
-            .redeem(&grant)
-            .await
-            .map_err(|refusal| of_refusal(&refusal))?;
-        self.signed_in(granted, Some(&self.secrets.nonce))
-    }
-
-    /// Redeems a grant of this sign-in.
-    pub(super) async fn redeem(&self, grant: &Grant<'_>) -> Result<Granted, Refusal> {
-        let deadline = Instant::now() + self.entra.deadline();
-        self.entra.redeem(grant, &self.scope, deadline).await
-    }
-
-    /// Finds out who it is that the token endpoint has granted this to.
-    pub(super) fn signed_in(
-        &self,
-        granted: Granted,
-        nonce: Option<&SecretString>,
-    ) -> Result<SignedIn, Error> {
-        let expected = Expected {
-            issuer: &self.discovery.issuer,
-            client_id: &self.client_id,
-            nonce,
-            tenant: self.tenant,
-            now: self.env.now(),
-        };
-        let identity = identity(granted.id_token.as_ref(), &expected)?;
-        let refresh_token = granted.refresh_token.ok_or_else(|| {
-            with_remedy(
-                Kind::Misconfigured,
-                "Entra ID granted no refresh token, without which nobody stays signed in",
-                "Ask an administrator to give the app the permission offline_access.",
-            )
-        })?;
-        Ok(SignedIn {
-            identity,
-            refresh_token,
-            entra: Arc::clone(&self.entra),
-        })
     }
 
     /// Ends the attempt, unless it has ended before; whether this has ended it.

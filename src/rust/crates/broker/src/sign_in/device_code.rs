@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::app::{App, SignedIn};
 use super::ask::ask;
-use super::attempt::{Attempt, SignedIn};
 use super::failure::{code_expired, misconfigured, of_refusal, with_remedy};
 use super::{Invitation, LIFETIME};
 use crate::entra::Grant;
@@ -37,20 +37,16 @@ pub(super) struct Device {
 
 impl Device {
     /// Asks for a code.
-    pub(super) async fn ask(
-        env: &Env,
-        attempt: &Attempt,
-        endpoint: Option<Url>,
-    ) -> Result<Self, Error> {
-        let endpoint = endpoint.ok_or_else(|| {
+    pub(super) async fn ask(env: &Env, app: &App) -> Result<Self, Error> {
+        let endpoint = app.device_authorization_endpoint().ok_or_else(|| {
             misconfigured(
                 "this tenant knows no device codes",
                 "Sign in with method = \"browser\", or \"paste\".",
             )
         })?;
         let form = Serializer::new(String::new())
-            .append_pair("client_id", attempt.client_id())
-            .append_pair("scope", &attempt.scope)
+            .append_pair("client_id", app.client_id())
+            .append_pair("scope", app.scope())
             .finish();
         let server = endpoint.origin().ascii_serialization();
         let said = ask(env, &server, &endpoint, Some(&form)).await?;
@@ -89,16 +85,12 @@ impl Device {
     }
 
     /// Asks until the person has answered. The last time is at the deadline: who has just answered is not sent away.
-    pub(super) async fn poll(
-        mut self,
-        attempt: &Attempt,
-        deadline: Instant,
-    ) -> Result<SignedIn, Error> {
+    pub(super) async fn poll(mut self, app: &App, deadline: Instant) -> Result<SignedIn, Error> {
         let mut next = Instant::now() + self.interval;
         loop {
             sleep_until(next.min(deadline)).await;
-            let refusal = match attempt.redeem(&Grant::DeviceCode(&self.code)).await {
-                Ok(granted) => return attempt.signed_in(granted, None),
+            let refusal = match app.redeem(&Grant::DeviceCode(&self.code)).await {
+                Ok(granted) => return app.signed_in(granted, None),
                 Err(refusal) => refusal,
             };
             let object = refusal.object();

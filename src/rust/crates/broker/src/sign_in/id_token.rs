@@ -25,6 +25,8 @@ pub struct Identity {
     pub account: AccountId,
     /// The user name, for show.
     pub username: Option<String>,
+    /// The claim `upn`, unchanged, where the app's registration asks for it: the directory's own name for the account.
+    pub upn: Option<String>,
     /// The person's name, for show.
     pub name: Option<String>,
     /// Whether the account is a guest of its tenant, where the token tells.
@@ -90,6 +92,7 @@ pub(super) fn identity(
     Ok(Identity {
         account,
         username: shown("preferred_username").or_else(|| shown("upn")),
+        upn: text("upn").map(str::to_owned),
         name: shown("name"),
         is_guest: claims.get("acct").and_then(Value::as_i64) == Some(1),
     })

@@ -5,6 +5,7 @@
 //! [`SignIn::wait`] tells how far it is, [`SignIn::take`] hands out what came of it.
 
 mod answer;
+mod app;
 mod ask;
 mod attempt;
 mod browser;
@@ -28,13 +29,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::entra::ClientAuth;
-use answer::{Answer, pasted_query};
+use answer::pasted_query;
 use attempt::{Attempt, Taken};
-use discovery::Discovery;
 use failure::misconfigured;
 
-pub use attempt::{SignedIn, Status};
+pub use answer::{Answer, Outcome};
+pub use app::{App, SignedIn, Wishes};
+pub use attempt::Status;
 pub use id_token::{Identity, is_of_another};
+pub use secrets::Secrets;
 
 /// How long a person may take.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -54,13 +57,8 @@ pub struct Options {
     pub auth: ClientAuth,
     /// How the person meets Entra ID.
     pub method: Method,
-    /// The user name that the page begins with.
-    pub login_hint: Option<String>,
-    /// Whether the person chooses an account though the browser is signed in to one.
-    pub select_account: bool,
-    /// A claims challenge for the page to meet, such as a second factor: a JSON text, with which Entra ID has refused a
-    /// token. A device code cannot pass it on.
-    pub claims: Option<String>,
+    /// What the page is to ask.
+    pub wishes: Wishes,
 }
 
 /// How a person meets Entra ID.
@@ -115,14 +113,24 @@ impl SignIn {
             ));
         }
         let method = options.method;
-        let discovery = Discovery::of(env, &options.authority, &options.tenant).await?;
+        let find = async |redirect_uri: String| {
+            let Options {
+                authority,
+                tenant,
+                client_id,
+                auth,
+                method: _,
+                wishes,
+            } = options;
+            let app = App::find(env, &authority, &tenant, client_id, auth, redirect_uri).await?;
+            Attempt::new(app, wishes).map(Arc::new)
+        };
         let mut lifetime = LIFETIME;
         let deadline = Instant::now() + LIFETIME;
         let (attempt, invitation, task) = match method {
             Method::Browser => {
                 let loopback = browser::Loopback::bind()?;
-                let attempt = Attempt::new(env, options, discovery, loopback.redirect_uri())?;
-                let attempt = Arc::new(attempt);
+                let attempt = find(loopback.redirect_uri()).await?;
                 let (start, server) = browser::serve(loopback, Arc::clone(&attempt))?;
                 let ended = server.run(deadline);
                 (attempt, Invitation::Browser(start), tokio::spawn(ended))
@@ -130,7 +138,7 @@ impl SignIn {
             Method::Paste => {
                 // Nobody listens there: the person's browser shows the address, and that it cannot be reached.
                 let nowhere = "http://localhost".to_owned();
-                let attempt = Arc::new(Attempt::new(env, options, discovery, nowhere)?);
+                let attempt = find(nowhere).await?;
                 let address = attempt.authorization_url();
                 let late = Arc::clone(&attempt);
                 let ended = async move {
@@ -141,15 +149,13 @@ impl SignIn {
                 (attempt, Invitation::Paste(address), tokio::spawn(ended))
             }
             Method::DeviceCode => {
-                let endpoint = discovery.device_authorization_endpoint.clone();
-                let attempt = Attempt::new(env, options, discovery, String::new())?;
-                let attempt = Arc::new(attempt);
-                let device = device_code::Device::ask(env, &attempt, endpoint).await?;
+                let attempt = find(String::new()).await?;
+                let device = device_code::Device::ask(env, attempt.app()).await?;
                 lifetime = device.lifetime;
                 let invitation = device.invitation();
                 let polled = Arc::clone(&attempt);
                 let ended = async move {
-                    let outcome = device.poll(&polled, Instant::now() + lifetime).await;
+                    let outcome = device.poll(polled.app(), Instant::now() + lifetime).await;
                     polled.end(outcome);
                 };
                 (attempt, invitation, tokio::spawn(ended))

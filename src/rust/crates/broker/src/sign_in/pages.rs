@@ -279,6 +279,7 @@ mod tests {
                 oid: Guid::from_bits(2),
             },
             username: Some(hostile.to_owned()),
+            upn: None,
             name: Some(hostile.to_owned()),
             is_guest: false,
         };

@@ -10,18 +10,21 @@ use crate::random;
 
 /// What the authorization request and its answer have in common.
 #[derive(Debug)]
-pub(super) struct Secrets {
+pub struct Secrets {
     /// Comes back with the answer.
-    pub(super) state: SecretString,
+    pub state: SecretString,
     /// Comes back in the id_token.
-    pub(super) nonce: SecretString,
+    pub nonce: SecretString,
     /// Proves to the token endpoint that who redeems the code is who asked for it (RFC 7636).
-    pub(super) verifier: SecretString,
+    pub verifier: SecretString,
 }
 
 impl Secrets {
     /// New ones, of 256 bits each.
-    pub(super) fn generate() -> Result<Self, getrandom::Error> {
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, getrandom::Error> {
         let secret = || random::text::<32>().map(SecretString::from);
         Ok(Self {
             state: secret()?,

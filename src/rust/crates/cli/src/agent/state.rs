@@ -8,7 +8,7 @@ use entrar_broker::entra::{Assertion, Certificate, ClientAuth};
 use entrar_broker::exchange::Exchanges;
 use entrar_broker::random;
 use entrar_broker::rpc::Broker;
-use entrar_broker::sign_in::{self, Invitation, SignIn, SignedIn};
+use entrar_broker::sign_in::{self, Invitation, SignIn, SignedIn, Wishes};
 use entrar_core::agent::{
     Account, Attempt, Credential, Method, Progress, Secret, SignIn as Wanted, Status,
 };
@@ -131,10 +131,8 @@ impl Agent {
             client_id: wanted.client_id.clone(),
             method: wanted.method,
         };
-        let wanted = sign_in::Options {
-            claims: self.claims(),
-            ..options(wanted)?
-        };
+        let mut wanted = options(wanted)?;
+        wanted.wishes.claims = self.claims();
         let sign_in = SignIn::begin(&self.env, wanted).await?;
         let id = random::text::<32>().map_err(|error| {
             let message = format!("the system gives no random bytes: {error}");
@@ -466,9 +464,11 @@ fn options(wanted: Wanted) -> Result<sign_in::Options, Error> {
             Method::Paste => sign_in::Method::Paste,
             Method::DeviceCode => sign_in::Method::DeviceCode,
         },
-        login_hint: wanted.login_hint,
-        select_account: wanted.select_account,
-        claims: None,
+        wishes: Wishes {
+            login_hint: wanted.login_hint,
+            select_account: wanted.select_account,
+            claims: None,
+        },
     })
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use entra_emulator::{Options as Tenants, User};
 use entrar_broker::accounts::InMemory;
 use entrar_broker::exchange::Exchanges;
-use entrar_broker::sign_in::{Method, Options, SignIn, Status};
+use entrar_broker::sign_in::{Method, Options, SignIn, Status, Wishes};
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::resource::Resource;
@@ -207,10 +207,13 @@ async fn a_person_who_declines_is_told_so_on_the_page_and_in_r() {
 async fn the_tenant_is_told_what_the_person_is_to_be_asked() {
     let emulator = tenant(auto());
     let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
-    let options = Options {
+    let wishes = Wishes {
         login_hint: Some("ada@example.com".to_owned()),
         select_account: true,
         claims: Some(claims.to_owned()),
+    };
+    let options = Options {
+        wishes,
         ..options(&emulator, Method::Browser)
     };
     let sign_in = SignIn::begin(&Env::process(), options).await.unwrap();

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use entra_emulator::Options as Tenants;
 use entrar_broker::entra::ClientAuth;
-use entrar_broker::sign_in::{Invitation, Method, Options, SignIn, Status};
+use entrar_broker::sign_in::{Invitation, Method, Options, SignIn, Status, Wishes};
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
@@ -117,9 +117,7 @@ impl Scripted {
             client_id: Guid::from_bits(1),
             auth: ClientAuth::Public,
             method: Method::DeviceCode,
-            login_hint: None,
-            select_account: false,
-            claims: None,
+            wishes: Wishes::default(),
         };
         let env = Env::fixed(&[], NOW);
         SignIn::begin(&env, options).await.unwrap()

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use entra_emulator::{Emulator, Options as Tenants, Tenant};
 use entrar_broker::entra::ClientAuth;
-use entrar_broker::sign_in::{Invitation, Method, Options, SignIn, Status};
+use entrar_broker::sign_in::{Invitation, Method, Options, SignIn, Status, Wishes};
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
 use entrar_core::error::Error;
@@ -41,9 +41,7 @@ fn options(emulator: &Emulator, method: Method) -> Options {
         client_id: emulator.tenant().client_id().parse().unwrap(),
         auth: ClientAuth::Public,
         method,
-        login_hint: None,
-        select_account: false,
-        claims: None,
+        wishes: Wishes::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use entrar_broker::entra::ClientAuth;
-use entrar_broker::sign_in::{LIFETIME, Method, Options, SignIn, Status};
+use entrar_broker::sign_in::{LIFETIME, Method, Options, SignIn, Status, Wishes};
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
@@ -27,9 +27,7 @@ async fn begin(authority: &str, method: Method) -> Result<SignIn, Error> {
         client_id: Guid::from_bits(1),
         auth: ClientAuth::Public,
         method,
-        login_hint: None,
-        select_account: false,
-        claims: None,
+        wishes: Wishes::default(),
     };
     SignIn::begin(&Env::fixed(&[], NOW), options).await
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use entra_emulator::{App, Clock, Fault, FaultKind, Membership, Options as Tenants, Step, User};
 use entrar_broker::entra::ClientAuth;
-use entrar_broker::sign_in::{Method, Options, SignIn, Status};
+use entrar_broker::sign_in::{Method, Options, SignIn, Status, Wishes};
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
@@ -129,9 +129,7 @@ async fn a_tenant_that_never_answers_is_not_waited_for() {
         client_id: Guid::from_bits(1),
         auth: ClientAuth::Public,
         method: Method::Browser,
-        login_hint: None,
-        select_account: false,
-        claims: None,
+        wishes: Wishes::default(),
     };
     let began = tokio::time::Instant::now();
     let error = SignIn::begin(&Env::fixed(&[], 0.0), options)
