@@ -301,12 +301,17 @@ pub fn here(env: &Env) -> Option<Origin> {
     }
 }
 
-/// Whether a person may sign in here by themself, to an agent of their own. In an R that `has_rstudios_function` that may
-/// be where tokens come from.
+/// Who signs a person in here: their own agent, or this machine's hub. `wants_own` tells that they have said what only an
+/// agent is told, such as an app. In an R that `has_rstudios_function` that may be where tokens come from.
 ///
 /// # Errors
-/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`].
-pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error> {
+/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`];
+/// [`Kind::NoSession`] if there is a hub's socket that is refused.
+pub fn who_signs_in(
+    env: &Env,
+    wants_own: bool,
+    has_rstudios_function: bool,
+) -> Result<Origin, Error> {
     let denied =
         |what: &str, remedy: &str| Err(Error::new(Kind::AccessDenied, what).remedied(Some(remedy)));
     match step(env) {
@@ -319,15 +324,41 @@ pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error
             "Posit Workbench signs people in here (RS_SERVER_ADDRESS is set)",
             usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
         ),
-        Step::Address(_, Origin::Hub) => denied(
+        Step::Address(_, Origin::Hub) if wants_own => denied(
             "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so)",
-            usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+            "Call azure_sign_in() without arguments, or sign in on the page of the hub.",
         ),
+        Step::Address(_, Origin::Hub) => match Session::of_hub(env)? {
+            Some(_) => Ok(Origin::Hub),
+            None => denied(
+                "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so), and its socket is not on this machine",
+                usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+            ),
+        },
         Step::Nothing if has_rstudios_function => denied(
             "Posit Workbench signs people in here (RStudio has a function for it)",
             usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
         ),
-        Step::Address(_, Origin::Agent) | Step::Nothing => Ok(()),
+        Step::Address(_, Origin::Agent) => Ok(Origin::Agent),
+        Step::Nothing if wants_own => Ok(Origin::Agent),
+        // An agent that runs is asked before a hub, so that nothing would come of a sign-in at the hub.
+        Step::Nothing => match Session::of_agent(env) {
+            Err(_) => Ok(Origin::Agent),
+            Ok(Some(agent)) if agent.can_be_asked(env) => Ok(Origin::Agent),
+            Ok(_) => Ok(Session::of_hub(env)?.map_or(Origin::Agent, |hub| hub.origin())),
+        },
+    }
+}
+
+/// The session by the socket of this machine's hub where that may be asked beside tokens: where no other server has opened
+/// the session of this process.
+///
+/// # Errors
+/// As [`Session::of_hub`].
+pub fn hub_here(env: &Env) -> Result<Option<Session>, Error> {
+    match step(env) {
+        Step::Connect | Step::Address(_, Origin::Workbench | Origin::Agent) => Ok(None),
+        Step::Address(_, Origin::Hub) | Step::Nothing => Session::of_hub(env),
     }
 }
 
@@ -493,23 +524,29 @@ mod tests {
         let hub = (ORIGIN, "hub");
         let agent = (ORIGIN, "agent");
         for (variables, has_function, expected) in [
-            (vec![], false, None),
-            (vec![("POSIT_PRODUCT", "WORKBENCH")], false, None),
-            (vec![SERVER, agent], true, None),
-            (vec![], true, Some("access_denied")),
-            (vec![SERVER], false, Some("access_denied")),
-            (vec![SERVER, hub], false, Some("access_denied")),
+            (vec![], false, Ok(Origin::Agent)),
+            (
+                vec![("POSIT_PRODUCT", "WORKBENCH")],
+                false,
+                Ok(Origin::Agent),
+            ),
+            (vec![SERVER, agent], true, Ok(Origin::Agent)),
+            (vec![], true, Err("access_denied")),
+            (vec![SERVER], false, Err("access_denied")),
+            (vec![SERVER, hub], false, Err("access_denied")),
             (
                 vec![("POSIT_PRODUCT", "CONNECT"), SERVER, agent],
                 false,
-                Some("no_session"),
+                Err("no_session"),
             ),
         ] {
-            let outcome = check_sign_in(&env(&variables), has_function);
-            let kind = outcome.as_ref().err().map(|error| error.kind().as_str());
-            assert_eq!(kind, expected, "{variables:?} {has_function}");
-            if let Err(error) = outcome {
-                assert!(error.details().remedy.is_some(), "{error}");
+            for wants_own in [true, false] {
+                let outcome = who_signs_in(&env(&variables), wants_own, has_function);
+                let outcome = outcome.map_err(|error| {
+                    assert!(error.details().remedy.is_some(), "{error}");
+                    error.kind().as_str()
+                });
+                assert_eq!(outcome, expected, "{variables:?} {has_function}");
             }
         }
     }
