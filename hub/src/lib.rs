@@ -1,7 +1,9 @@
 //! The hub: the broker for many people, run by an administrator.
 
 pub mod configuration;
+pub mod keys;
 pub mod limits;
 pub mod local_user;
+pub mod seal;
 pub mod tenant;
 pub mod web;
