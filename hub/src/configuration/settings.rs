@@ -18,6 +18,8 @@ use super::{Configuration, Credential, Error, Limits, People, Rule, Socket, Tena
 
 type Text = Spanned<String>;
 
+/// Where the socket is unless it is said.
+const SOCKET: &str = "/run/entrar/hub.sock";
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
@@ -72,7 +74,8 @@ pub(super) struct Settings {
     name: String,
     tenant: TenantSettings,
     store: Store,
-    socket: Option<SocketSettings>,
+    #[serde(default)]
+    socket: SocketSettings,
     web: Spanned<WebSettings>,
     rpc: Option<Rpc>,
     #[serde(default)]
@@ -105,10 +108,10 @@ struct Store {
     key_file: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SocketSettings {
-    path: String,
+    path: Option<String>,
     uids: Option<Vec<Text>>,
 }
 
@@ -181,7 +184,7 @@ impl Settings {
             tenant: self.tenant.judged(near)?,
             database: near.path(&self.store.path),
             key_file: near.path(&self.store.key_file),
-            socket: self.socket.map(|socket| socket.judged(near)).transpose()?,
+            socket: self.socket.judged(near)?,
             rpc: self.rpc.as_ref().map(rpc).transpose()?,
             people: self.people.judged()?,
             limits: Limits {
@@ -342,11 +345,11 @@ impl TenantSettings {
 impl SocketSettings {
     fn judged(self, near: &Near<'_>) -> Result<Socket, Fault> {
         let uids = match self.uids {
-            None => vec![(1_000, 59_999)],
+            None => Vec::new(),
             Some(ranges) => ranges.iter().map(uids).collect::<Result<_, _>>()?,
         };
         Ok(Socket {
-            path: near.path(&self.path),
+            path: near.path(self.path.as_deref().unwrap_or(SOCKET)),
             uids,
         })
     }

@@ -89,8 +89,14 @@ impl<A: Accounts> Exchanges<A> {
         refresh_token: SecretString,
     ) -> Result<(), Refusal> {
         self.0.accounts.sign_in(account, refresh_token).await?;
-        lock(&self.0.queues).insert(account, Arc::default());
+        self.begin_anew(account);
         Ok(())
+    }
+
+    /// An account has signed in again, and its refresh token is kept already: what was refused before says nothing any more,
+    /// and exchanges that are under way are not joined.
+    pub fn begin_anew(&self, account: AccountId) {
+        lock(&self.0.queues).insert(account, Arc::default());
     }
 
     /// Deletes the account's refresh token; whether there was one. An exchange that is under way brings no token any more.
