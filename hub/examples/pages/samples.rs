@@ -109,15 +109,11 @@ pub fn pages(text: impl Fn(&str) -> String) -> Vec<(&'static str, Page)> {
             outcome,
         })
     };
+    let mut address = Authority::default().join("example.com/oauth2/v2.0/authorize");
+    address.set_query(Some("client_id=1&response_type=code"));
     let mut pages = vec![
         ("start", Page::Start(Start { csrf: csrf() })),
-        (
-            "leaving",
-            Page::Leaving(Leaving {
-                address: Authority::default()
-                    .join("example.com/oauth2/v2.0/authorize?client_id=1&response_type=code"),
-            }),
-        ),
+        ("leaving", Page::Leaving(Leaving { address })),
         (
             "confirm",
             Page::Confirm(Confirm {

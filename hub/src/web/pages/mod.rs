@@ -53,7 +53,7 @@ pub mod paths {
 /// What all pages of a hub have in common.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The host of the configured `public_url`, by which people know the server; never a request's `Host`.
+    /// The host of the configured `public_url`, with its port if it names one; never a request's `Host`.
     pub host: String,
     /// The path of `public_url` without a slash at its end: empty, or such as `/entrar`.
     pub base: String,
@@ -96,9 +96,9 @@ impl Site {
         self.authority.is_a_cloud()
     }
 
-    /// The address that the app's registration has to list.
-    fn callback(&self) -> String {
-        format!("https://{}{}{}", self.host, self.base, paths::CALLBACK)
+    /// Where the hub is, with a path of [`paths`].
+    fn address_of(&self, path: &str) -> String {
+        format!("https://{}{}{path}", self.host, self.base)
     }
 }
 
@@ -111,14 +111,6 @@ pub struct Person {
     pub username: Option<String>,
     /// The account.
     pub account: AccountId,
-}
-
-impl Person {
-    /// The best there is to call them by.
-    fn called(&self) -> String {
-        let known = self.name.clone().or_else(|| self.username.clone());
-        known.unwrap_or_else(|| self.account.oid.to_string())
-    }
 }
 
 /// A page.
@@ -214,6 +206,11 @@ impl Pairing {
 }
 
 impl Page {
+    /// Whether it holds more than a few lines.
+    fn is_wide(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
+
     /// The page as a response. Its status is that of what it tells, 200 for what is no message.
     #[must_use]
     pub fn response(&self, site: &Site) -> Response {

@@ -1,0 +1,11 @@
+//! The hub as those meet it who use it.
+
+// The helpers below are test code too, which clippy.toml's exceptions do not see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod pages;
