@@ -10,6 +10,16 @@
 #' outlives R and serves your user alone. It ends when you sign out, when nobody has asked it anything for 12 hours,
 #' when you stop it with `entrar agent stop`, or with the machine.
 #'
+#' @section With a hub:
+#' Where an administrator runs a *hub* on this machine, `azure_sign_in()` without arguments signs you in there: the hub's page
+#' opens, or its address is shown, and any browser will do. You are signed in then on every machine of that hub, in every
+#' session of yours, also after the machine was restarted. Some hubs show a code at the end, which you type into R: type only
+#' a code of a sign-in that you have begun yourself. `azure_sign_in(replace = TRUE)` signs in anew. With any argument but
+#' `replace` it is an agent of your own that signs you in; while one runs, it is asked before the hub.
+#'
+#' R keeps tokens of [azure_token()] in each process until they expire. A process other than the one that calls
+#' `azure_sign_in()` or `azure_sign_out()` is not told, and hands out what it has kept: [azure_forget()] drops that.
+#'
 #' @section Which app:
 #' Entra ID signs people in to an *app*, which decides what tokens may be used for. entrar has none of its own.
 #' * Your organisation's: an administrator registers it once. In a shell, the command `entrar setup entra` prints what does
@@ -31,7 +41,7 @@
 #' further, it does not tell R: press Ctrl-C then.
 #'
 #' @section What is kept where:
-#' The agent keeps what it got from Entra ID (a refresh token) in memory, never on disk. On Linux its memory cannot be read
+#' A hub keeps what it got from Entra ID in a database, encrypted. The agent keeps what it got from Entra ID (a refresh token) in memory, never on disk. On Linux its memory cannot be read
 #' by other programs of yours. Any program that runs as you can ask it for tokens, though, as it could ask
 #' your browser. Signing out ends the agent; access tokens that were handed out live on until they expire, 60 to 90 minutes.
 #'
@@ -46,7 +56,7 @@
 #' @param authority Entra ID's address, where it is not one of Microsoft's clouds. Else the variable `AZURE_AUTHORITY_HOST`,
 #'   which may name one of those, or `https://login.microsoftonline.com`.
 #' @param replace Whether another account may take the place of the one that is signed in. `NA` asks, where
-#'   somebody can be asked, and is `FALSE` elsewhere.
+#'   somebody can be asked, and is `FALSE` elsewhere. At a hub, whether to sign in though somebody is signed in.
 #'
 #' @return `azure_sign_in()` and `azure_account()`: the account, a list of class `entrar_account` with the strings
 #'   `username`, `name`, `tenant`, `object_id`, `client_id`, `authority` and `method`, `NA` where nothing is known, and
@@ -75,6 +85,7 @@ azure_sign_in <- function(
     stop("`login_hint`, `authority` and `replace` are given by name.", call. = FALSE)
   }
   method <- match.arg(method)
+  given <- list(tenant, client_id, login_hint, authority, if (method != "auto") method)
   if (!is.logical(replace) || length(replace) != 1) {
     stop("`replace` must be TRUE, FALSE or NA.", call. = FALSE)
   }
@@ -89,8 +100,12 @@ azure_sign_in <- function(
     method = if (method != "auto") method
   )
   wanted <- wanted[!vapply(wanted, is.null, NA)]
+  wants_own <- !all(vapply(given, is.null, NA))
+  if (answered(signing_in_by(wants_own, !is.null(ide_function())), call) == "hub") {
+    return(invisible(sign_in_at_hub(isTRUE(replace), call)))
+  }
   has_browser <- opens_browser()
-  check_can_paste(answered(sign_in_method(wanted, has_browser, !is.null(ide_function())), call))
+  check_can_paste(answered(sign_in_method(wanted, has_browser), call))
   start_agent(call)
   attempt <- answered(begin_sign_in(wanted, has_browser, call_timeout()), call)
   signed_in <- FALSE
@@ -117,23 +132,49 @@ azure_sign_in <- function(
 #' @rdname azure_sign_in
 #' @export
 azure_account <- function() {
-  if (!has_agent()) {
-    return(NULL)
+  if (has_agent()) {
+    new_account(ask_agent("account", list(), sys.call()))
+  } else if (has_hub()) {
+    new_account(ask_hub("me", list(), sys.call())$account)
   }
-  new_account(ask_agent("account", list(), sys.call()))
 }
 
 #' @rdname azure_sign_in
 #' @export
 azure_sign_out <- function() {
   if (!has_agent()) {
+    if (has_hub()) {
+      return(invisible(sign_out_at_hub(sys.call())))
+    }
     message("Nobody is signed in by azure_sign_in().")
     return(invisible(NULL))
   }
   account <- new_account(ask_agent("sign_out", list(), sys.call()))
   azure_forget()
   # They lead to a port that any user of this machine may now take.
-  if (identical(Sys.getenv("ENTRAR_ORIGIN"), "agent")) {
+  unset_session("agent")
+  if (is.null(account)) {
+    message("Nobody was signed in; the agent has ended.")
+  } else {
+    message(
+      sprintf("%s is signed out, and the agent has ended.\n", account_name(account)),
+      what_outlives_a_sign_out
+    )
+  }
+  if (has_hub()) {
+    message("Tokens are the hub's from now on; azure_account() tells whose.")
+  }
+  invisible(account)
+}
+
+what_outlives_a_sign_out <- paste(
+  "Access tokens that were handed out serve until they expire, 60 to 90 minutes.",
+  "Your browser may still be signed in to Entra ID."
+)
+
+# Takes out the variables of a session that agent or hub has opened and that has ended.
+unset_session <- function(origin) {
+  if (identical(Sys.getenv("ENTRAR_ORIGIN"), origin)) {
     Sys.unsetenv(c(
       "RS_SERVER_ADDRESS",
       "RS_SESSION_RPC_COOKIE",
@@ -141,28 +182,20 @@ azure_sign_out <- function() {
       "ENTRAR_ORIGIN"
     ))
   }
-  if (is.null(account)) {
-    message("Nobody was signed in; the agent has ended.")
-  } else {
-    message(
-      sprintf("%s is signed out, and the agent has ended.\n", account_name(account)),
-      "Access tokens that were handed out serve until they expire, 60 to 90 minutes. ",
-      "Your browser may still be signed in to Entra ID."
-    )
-  }
-  invisible(account)
 }
 
 #' Tokens for other programs of this session
 #'
 #' Other people's clients of Posit Workbench, such as rstudioapi (0.18 or later), Python's posit-sdk, and git with
 #' `git-credential-pwb`, know their server by an address and a cookie. `azure_session_env()` has the agent of
-#' [azure_sign_in()] open such a session, and sets its variables in this R process, so that they work in it and in
+#' [azure_sign_in()], or this machine's hub, open such a session, and sets its variables in this R process, so that they work in it and in
 #' the programs that it starts. entrar itself needs none of it.
 #'
 #' In a shell, `eval "$(entrar env)"` does the same.
 #'
-#' The cookie is in a file that only you can read, and is renewed there. `RSTUDIO_VERSION` is unset where it is that of an RStudio
+#' The cookie is in a file that only you can read, and an agent renews it there. A hub's is good for as long as its administrator
+#' lets it be, as a rule 12 hours: another call writes a new one. The file lies in the directory of your agent (see
+#' [entrar-options]), with a warning where a hub's cookie may come to a disk by it. `RSTUDIO_VERSION` is unset where it is that of an RStudio
 #' that is too old for rstudioapi.
 #'
 #' @param inline Whether the cookie is put into the environment too. Other programs, logs and bug reports may show
@@ -179,7 +212,15 @@ azure_sign_out <- function() {
 #' @export
 azure_session_env <- function(inline = FALSE) {
   check_flag(inline, "inline")
-  variables <- answered(session_variables(call_timeout()), sys.call())
+  opened <- answered(session_variables(call_timeout()), sys.call())
+  if (opened$on_disk) {
+    warning(
+      "The session's cookie lies in a directory that is not known to be in memory. ",
+      "Set XDG_RUNTIME_DIR or ENTRAR_RUNTIME_DIR to one that is and is yours alone.",
+      call. = FALSE
+    )
+  }
+  variables <- opened$variables
   variables <- vapply(variables, function(value) if (is.null(value)) NA_character_ else value, "")
   secret <- names(variables) == "RS_SESSION_RPC_COOKIE"
   if (!inline) {

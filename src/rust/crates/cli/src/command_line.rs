@@ -93,7 +93,7 @@ impl Idle {
     }
 }
 
-/// Print the commands by which other people's clients find your agent
+/// Print the commands by which other people's clients find your agent, or this machine's hub
 ///
 /// rstudioapi, posit-sdk and git know their server by variables. These commands set them in a shell:
 ///
@@ -101,7 +101,8 @@ impl Idle {
 ///   entrar env | source                         fish
 ///   entrar env | Out-String | Invoke-Expression PowerShell
 ///
-/// The cookie is in a file that only you can read, and is renewed there.
+/// The cookie is in a file that only you can read. An agent renews it there; a hub's is good for as long as its administrator
+/// lets it be, and is written anew by another `entrar env`. An agent is asked first, a hub where none runs.
 #[cfg(unix)]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -259,7 +260,12 @@ fn print_env(env: &Env, arguments: &SessionEnv) -> ExitCode {
         Err(error) => return fail(&format!("this command's own path is not known: {error}"), 1),
     };
     match session_env::commands(env, shell, extras, &own) {
-        Ok(text) => print(&text),
+        Ok((text, warning)) => {
+            if let Some(warning) = warning {
+                eprintln!("entrar: {warning}");
+            }
+            print(&text)
+        }
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }
 }

@@ -1,11 +1,16 @@
-//! `entrar env`: the variables by which other people's clients know the agent, as commands of a shell.
+//! `entrar env`: the variables by which other people's clients know the agent or the hub, as commands of a shell.
 
 use std::path::Path;
 
+use entrar_client::hub::open_session;
+use entrar_client::origin::{self as client, Origin, hub_here};
+use entrar_client::remedy::{Reader, remedy};
 use entrar_core::agent::{OPEN_SESSION, Session};
 use entrar_core::env::Env;
 use entrar_core::error::Kind;
 use entrar_core::git;
+use entrar_core::http::Http;
+use entrar_core::session_directory::VARIABLE;
 use entrar_core::variables::COOKIE;
 use serde_json::json;
 
@@ -21,29 +26,61 @@ pub(crate) struct Extras {
     pub(crate) git: bool,
 }
 
-/// The commands for this shell. `own` is this executable, beside which the git helper lies.
+/// The commands for this shell, and what is to be said beside them. `own` is this executable, beside which the git helper
+/// lies.
 pub(crate) fn commands(
     env: &Env,
     shell: Shell,
     extras: Extras,
     own: &Path,
-) -> Result<String, Error> {
+) -> Result<(String, Option<String>), Error> {
+    let (origin, session, warning) = match of_agent(env) {
+        Err(Error::NotRunning) => match hub_here(env)? {
+            Some(hub) => of_hub(env, &hub)?,
+            None => return Err(Error::NotRunning),
+        },
+        session => (Origin::Agent, session?, None),
+    };
+    let variables = variables(env, origin, &session, extras, own);
+    Ok((shell.commands(&variables), warning))
+}
+
+fn of_agent(env: &Env) -> Result<Session, Error> {
     let answer = agent::ask(env, OPEN_SESSION, &json!({}))?;
-    let session: Session = serde_json::from_value(answer).map_err(|_| {
+    serde_json::from_value(answer).map_err(|_| {
         let message = "the agent is of another version of entrar";
         Error::Known(entrar_core::error::Error::new(Kind::BadReply, message))
-    })?;
-    Ok(shell.commands(&variables(env, &session, extras, own)))
+    })
+}
+
+fn of_hub(env: &Env, hub: &client::Session) -> Result<(Origin, Session, Option<String>), Error> {
+    let advice = |error: entrar_core::error::Error| {
+        let words = remedy(&error, Some(Origin::Hub), Reader::Git);
+        error.remedied(Some(&words))
+    };
+    let runtime = agent::runtime()?;
+    let http = Http::new(hub.settings(env))?;
+    let opened = runtime
+        .block_on(open_session(&http, env, hub, agent::LONGEST_ANSWER))
+        .map_err(advice)?;
+    let warning = (!opened.is_in_memory).then(|| {
+        format!(
+            "the session's cookie lies in {}, which is not known to be in memory: set XDG_RUNTIME_DIR or {VARIABLE} to a directory that is, and is yours alone",
+            opened.session.directory
+        )
+    });
+    Ok((Origin::Hub, opened.session, warning))
 }
 
 /// Names and values; what has no value is unset.
 fn variables(
     env: &Env,
+    origin: Origin,
     session: &Session,
     extras: Extras,
     own: &Path,
 ) -> Vec<(String, Option<String>)> {
-    let mut variables: Vec<_> = entrar_client::agent::variables(env, session)
+    let mut variables: Vec<_> = entrar_client::variables::variables(env, origin, session)
         .into_iter()
         .map(|(name, value)| {
             // One of another session would be sent in the place of the file's if it expires later.
@@ -93,7 +130,8 @@ mod tests {
             expires_at: 0.0,
         };
         let env = Env::fixed(variables, 0.0);
-        super::variables(&env, &session, extras, Path::new("/lib/entrar/bin/entrar"))
+        let own = Path::new("/lib/entrar/bin/entrar");
+        super::variables(&env, Origin::Agent, &session, extras, own)
             .into_iter()
             .map(|(name, value)| {
                 format!("{name}={}", value.unwrap_or_else(|| "(unset)".to_owned()))

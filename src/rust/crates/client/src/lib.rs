@@ -8,9 +8,11 @@
 
 pub mod agent;
 mod cookie_place;
+pub mod hub;
 pub mod origin;
 pub mod posit;
 pub mod probe;
+mod question;
 pub mod remedy;
 pub mod renewal;
 pub mod reply;
@@ -18,3 +20,4 @@ pub mod report;
 pub mod rpc;
 pub mod sign_in;
 pub mod timeout;
+pub mod variables;

@@ -1,7 +1,7 @@
 //! Where a session comes from. It is decided here and nowhere else: R, the git helper and the reports read it.
 //!
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
-//! one; the socket of the person's agent; nothing. A step that is there and cannot be used ends the search with its error.
+//! one; the socket of the person's agent; the socket of this machine's hub; nothing. A step that is there and cannot be used ends the search with its error.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use entrar_core::cookie::Cookie;
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
+use entrar_core::hub_socket;
 use entrar_core::loopback::is_listened_to_by_another;
 use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
@@ -61,7 +62,8 @@ impl Origin {
 pub enum Door {
     /// An address, to which the session's cookie is sent along. Where the cookie lies is looked up at each question.
     Address(Address),
-    /// The socket of the person's own agent. There is no cookie: the kernel keeps everybody else out.
+    /// The socket of the person's own agent, or of this machine's hub. There is no cookie: the kernel says who asks, and by
+    /// the file's owner who answers.
     Socket(PathBuf),
 }
 
@@ -78,7 +80,7 @@ impl Session {
     /// This process's session.
     ///
     /// # Errors
-    /// [`Kind::NoSession`] if there is none or the agent's socket is not ours, [`Kind::Unreachable`] if the address is no http(s) address,
+    /// [`Kind::NoSession`] if there is none, or a socket is refused, [`Kind::Unreachable`] if the address is no http(s) address,
     /// [`Kind::ServerTooOld`] if it is Workbench's, and Workbench is known to be.
     pub fn find(env: &Env) -> Result<Self, Error> {
         if let Step::Address(_, Origin::Workbench) = step(env) {
@@ -99,7 +101,10 @@ impl Session {
                 let door = Door::Address(root.clone());
                 Ok(Self { origin, door, root })
             }
-            Step::Nothing => Self::of_agent(env)?.ok_or_else(|| no_session(env)),
+            Step::Nothing => match Self::of_agent(env)? {
+                Some(session) => Ok(session),
+                None => Self::of_hub(env)?.ok_or_else(|| no_session(env)),
+            },
         }
     }
 
@@ -109,14 +114,28 @@ impl Session {
     /// # Errors
     /// [`Kind::NoSession`] if the directory or the socket is not this user's alone.
     pub fn of_agent(env: &Env) -> Result<Option<Self>, Error> {
-        let Some(path) = agents_socket(env)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            origin: Origin::Agent,
+        let path = agents_socket(env)?;
+        path.map(|path| Self::through(Origin::Agent, path))
+            .transpose()
+    }
+
+    /// The session by the socket of this machine's hub, wherever this process gets its tokens from; `None` where there is
+    /// no hub.
+    ///
+    /// # Errors
+    /// [`Kind::NoSession`] if the socket is not the hub's beyond doubt, or is named and not there.
+    pub fn of_hub(env: &Env) -> Result<Option<Self>, Error> {
+        let path = hub_socket::find(env)?;
+        path.map(|path| Self::through(Origin::Hub, path))
+            .transpose()
+    }
+
+    fn through(origin: Origin, path: PathBuf) -> Result<Self, Error> {
+        Ok(Self {
+            origin,
             door: Door::Socket(path),
             root: parsed("http://localhost")?,
-        }))
+        })
     }
 
     /// Who has opened it.
@@ -136,6 +155,9 @@ impl Session {
     pub fn server(&self) -> String {
         match &self.door {
             Door::Address(address) => address.to_string(),
+            Door::Socket(path) if self.origin == Origin::Hub => {
+                format!("the hub ({})", path.display())
+            }
             Door::Socket(path) => format!("your agent ({})", path.display()),
         }
     }
@@ -218,6 +240,8 @@ impl Session {
                 // A cookie holds no end of a line, so that no two lists of lines are one text.
                 Ok(Some([text(&first), text(&second)].join("\n").into()))
             }
+            // What the hub's sessions have in common it tells when it is asked: the mark of `entrar_core::hub::Me`.
+            Door::Socket(_) if self.origin == Origin::Hub => Ok(None),
             Door::Socket(_) => Ok(sign_in(env).map(|sign_in| sign_in.id)),
         }
     }
@@ -269,19 +293,25 @@ pub fn here(env: &Env) -> Option<Origin> {
     match step(env) {
         Step::Address(_, origin) => Some(origin),
         Step::Connect => None,
-        Step::Nothing => match agents_socket(env) {
-            Ok(None) => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
-            Ok(Some(_)) | Err(_) => Some(Origin::Agent),
+        Step::Nothing => match (agents_socket(env), hub_socket::find(env)) {
+            (Ok(Some(_)) | Err(_), _) => Some(Origin::Agent),
+            (Ok(None), Ok(Some(_)) | Err(_)) => Some(Origin::Hub),
+            (Ok(None), Ok(None)) => posit::is(env, WORKBENCH).then_some(Origin::Workbench),
         },
     }
 }
 
-/// Whether a person may sign in here by themself, to an agent of their own. In an R that `has_rstudios_function` that may
-/// be where tokens come from.
+/// Who signs a person in here: their own agent, or this machine's hub. `wants_own` tells that they have said what only an
+/// agent is told, such as an app. In an R that `has_rstudios_function` that may be where tokens come from.
 ///
 /// # Errors
-/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`].
-pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error> {
+/// Who signs people in instead, and what to do: [`Kind::NoSession`] on Connect, else [`Kind::AccessDenied`];
+/// [`Kind::NoSession`] if there is a hub's socket that is refused.
+pub fn who_signs_in(
+    env: &Env,
+    wants_own: bool,
+    has_rstudios_function: bool,
+) -> Result<Origin, Error> {
     let denied =
         |what: &str, remedy: &str| Err(Error::new(Kind::AccessDenied, what).remedied(Some(remedy)));
     match step(env) {
@@ -294,15 +324,41 @@ pub fn check_sign_in(env: &Env, has_rstudios_function: bool) -> Result<(), Error
             "Posit Workbench signs people in here (RS_SERVER_ADDRESS is set)",
             usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
         ),
-        Step::Address(_, Origin::Hub) => denied(
+        Step::Address(_, Origin::Hub) if wants_own => denied(
             "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so)",
-            usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+            "Call azure_sign_in() without arguments, or sign in on the page of the hub.",
         ),
+        Step::Address(_, Origin::Hub) => match Session::of_hub(env)? {
+            Some(_) => Ok(Origin::Hub),
+            None => denied(
+                "a hub signs people in here (RS_SERVER_ADDRESS and ENTRAR_ORIGIN say so), and its socket is not on this machine",
+                usual(Kind::SignInRequired, Some(Origin::Hub), Reader::R),
+            ),
+        },
         Step::Nothing if has_rstudios_function => denied(
             "Posit Workbench signs people in here (RStudio has a function for it)",
             usual(Kind::SignInRequired, Some(Origin::Workbench), Reader::R),
         ),
-        Step::Address(_, Origin::Agent) | Step::Nothing => Ok(()),
+        Step::Address(_, Origin::Agent) => Ok(Origin::Agent),
+        Step::Nothing if wants_own => Ok(Origin::Agent),
+        // An agent that runs is asked before a hub, so that nothing would come of a sign-in at the hub.
+        Step::Nothing => match Session::of_agent(env) {
+            Err(_) => Ok(Origin::Agent),
+            Ok(Some(agent)) if agent.can_be_asked(env) => Ok(Origin::Agent),
+            Ok(_) => Ok(Session::of_hub(env)?.map_or(Origin::Agent, |hub| hub.origin())),
+        },
+    }
+}
+
+/// The session by the socket of this machine's hub where that may be asked beside tokens: where no other server has opened
+/// the session of this process.
+///
+/// # Errors
+/// As [`Session::of_hub`].
+pub fn hub_here(env: &Env) -> Result<Option<Session>, Error> {
+    match step(env) {
+        Step::Connect | Step::Address(_, Origin::Workbench | Origin::Agent) => Ok(None),
+        Step::Address(_, Origin::Hub) | Step::Nothing => Session::of_hub(env),
     }
 }
 
@@ -366,12 +422,13 @@ pub struct Identity {
     sign_in: Option<Mark>,
 }
 
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     ADDRESS,
     ORIGIN,
     RUNTIME_DIRECTORY,
     COOKIE,
     session_directory::VARIABLE,
+    hub_socket::VARIABLE,
 ];
 
 impl Identity {
@@ -408,10 +465,13 @@ mod tests {
     const OLD: (&str, &str) = (VERSION, "2024.09.1");
     const SERVER: (&str, &str) = (ADDRESS, "http://server.example");
 
-    /// Where nobody runs an agent, whatever there is on this machine.
+    /// Where nobody runs an agent or a hub, whatever there is on this machine.
     fn env(variables: &[(&str, &str)]) -> Env {
-        let nowhere = (session_directory::VARIABLE, "/nowhere/entrar");
-        Env::fixed(&[&[nowhere], variables].concat(), 0.0)
+        let nobodys = [
+            (session_directory::VARIABLE, "/nowhere/entrar"),
+            (hub_socket::VARIABLE, hub_socket::OFF),
+        ];
+        Env::fixed(&[&nobodys, variables].concat(), 0.0)
     }
 
     fn found(variables: &[(&str, &str)]) -> Result<Origin, &'static str> {
@@ -464,23 +524,29 @@ mod tests {
         let hub = (ORIGIN, "hub");
         let agent = (ORIGIN, "agent");
         for (variables, has_function, expected) in [
-            (vec![], false, None),
-            (vec![("POSIT_PRODUCT", "WORKBENCH")], false, None),
-            (vec![SERVER, agent], true, None),
-            (vec![], true, Some("access_denied")),
-            (vec![SERVER], false, Some("access_denied")),
-            (vec![SERVER, hub], false, Some("access_denied")),
+            (vec![], false, Ok(Origin::Agent)),
+            (
+                vec![("POSIT_PRODUCT", "WORKBENCH")],
+                false,
+                Ok(Origin::Agent),
+            ),
+            (vec![SERVER, agent], true, Ok(Origin::Agent)),
+            (vec![], true, Err("access_denied")),
+            (vec![SERVER], false, Err("access_denied")),
+            (vec![SERVER, hub], false, Err("access_denied")),
             (
                 vec![("POSIT_PRODUCT", "CONNECT"), SERVER, agent],
                 false,
-                Some("no_session"),
+                Err("no_session"),
             ),
         ] {
-            let outcome = check_sign_in(&env(&variables), has_function);
-            let kind = outcome.as_ref().err().map(|error| error.kind().as_str());
-            assert_eq!(kind, expected, "{variables:?} {has_function}");
-            if let Err(error) = outcome {
-                assert!(error.details().remedy.is_some(), "{error}");
+            for wants_own in [true, false] {
+                let outcome = who_signs_in(&env(&variables), wants_own, has_function);
+                let outcome = outcome.map_err(|error| {
+                    assert!(error.details().remedy.is_some(), "{error}");
+                    error.kind().as_str()
+                });
+                assert_eq!(outcome, expected, "{variables:?} {has_function}");
             }
         }
     }

@@ -11,6 +11,7 @@ use reqwest::header::{DATE, HeaderMap};
 use tokio::time::Instant;
 
 use crate::origin::Session;
+use crate::remedy::advised;
 use crate::rpc::too_slow;
 
 /// A server's answer to a question that needs none.
@@ -38,7 +39,7 @@ pub async fn probe(
     let deadline = Instant::now() + timeout;
     let judge = |error: &Error| (error.outlook(), None);
     match retried(deadline, 1, judge, || ask(http, env, session)).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map_err(|error| advised(session, error)),
         Err(_) => Err(too_slow(&session.server(), timeout)),
     }
 }

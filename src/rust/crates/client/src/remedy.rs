@@ -3,7 +3,7 @@
 
 use entrar_core::error::{Error, Kind};
 
-use crate::origin::Origin;
+use crate::origin::{Door, Origin, Session};
 
 /// Whom a remedy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,31 @@ pub fn usual(kind: Kind, origin: Option<Origin>, reader: Reader) -> &'static str
     }
 }
 
+/// The same error, with what to do where its session goes through the socket of a hub: there is neither an address nor a
+/// cookie to look at.
+pub(crate) fn advised(session: &Session, error: Error) -> Error {
+    let is_hubs_socket =
+        session.origin() == Origin::Hub && matches!(session.door(), Door::Socket(_));
+    if !is_hubs_socket || error.details().remedy.is_some() {
+        return error;
+    }
+    let words = match error.kind() {
+        Kind::ServerTooOld => "Ask the administrator of the hub for a newer version.",
+        Kind::BadCookie => "The hub refuses your user: ask its administrator.",
+        Kind::Unreachable => {
+            "The hub is not running, or its socket is closed to your user: ask its administrator."
+        }
+        Kind::BadReply => {
+            "The hub is of another version of entrar, or something else answers in its place: ask its administrator."
+        }
+        Kind::SignInRequired => {
+            "Sign in with `entrar::azure_sign_in()` in R, or on the page of the hub."
+        }
+        _ => return error,
+    };
+    error.remedied(Some(words))
+}
+
 /// The words for R and for git.
 #[allow(
     clippy::too_many_lines,
@@ -50,9 +75,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
             "Ask the administrator of Posit Workbench to set launcher-sessions-callback-address and to enable delegated Azure credentials.",
             "Ask the administrator of Posit Workbench to set launcher-sessions-callback-address and to enable delegated Azure credentials; or sign in to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.",
         ),
-        (Kind::NoSession, Some(Hub)) => {
-            both("Start this session anew, or ask the administrator of the hub.")
-        }
+        (Kind::NoSession, Some(Hub)) => both("The hub is not running: ask its administrator."),
         (Kind::NoSession, Some(Agent)) => (
             "Sign in with azure_sign_in(): a sign-in ends with its agent.",
             "Sign in with `entrar::azure_sign_in()` in R: a sign-in ends with its agent.",
@@ -116,7 +139,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
             both("Sign out of Posit Workbench and sign in again.")
         }
         (Kind::SignInRequired, Some(Hub)) => {
-            both("Sign in again on the page of the hub; its administrator knows the address.")
+            both("Sign in on the page of the hub; its administrator knows the address.")
         }
         (Kind::SignInRequired, Some(Agent) | None) => (
             "Sign in again with azure_sign_in().",

@@ -64,7 +64,9 @@ impl Place {
             (Some(origin @ (Origin::Agent | Origin::Hub)), _) if has_address => {
                 Self::found(origin.as_str(), &[ADDRESS, ORIGIN])
             }
-            (Some(Origin::Agent), _) => Self::found("agent", &[SOCKET]),
+            (Some(origin @ (Origin::Agent | Origin::Hub)), _) => {
+                Self::found(origin.as_str(), &[SOCKET])
+            }
             (_, Some((_, variable))) if has_address => {
                 Self::found("workbench", &[ADDRESS, variable])
             }
@@ -82,7 +84,7 @@ impl Place {
     }
 }
 
-/// What tells that there is an agent of one's own.
+/// What tells that there is an agent of one's own, or a hub.
 const SOCKET: &str = "its socket";
 /// The function by which an RStudio session gets tokens.
 const RSTUDIOS_FUNCTION: &str = ".rs.api.getDelegatedAzureToken";
@@ -247,10 +249,13 @@ mod tests {
     const NOW: UnixTime = UnixTime::new(1_795_392_000.0);
     const SERVER: (&str, &str) = ("RS_SERVER_ADDRESS", "http://server.example");
 
-    /// Where nobody runs an agent, whatever there is on this machine.
+    /// Where nobody runs an agent or a hub, whatever there is on this machine.
     fn env(variables: &[(&str, &str)]) -> Env {
-        let nowhere = ("ENTRAR_RUNTIME_DIR", "/nowhere/entrar");
-        Env::fixed(&[&[nowhere], variables].concat(), NOW)
+        let nobodys = [
+            ("ENTRAR_RUNTIME_DIR", "/nowhere/entrar"),
+            ("ENTRAR_HUB_SOCKET", "off"),
+        ];
+        Env::fixed(&[&nobodys, variables].concat(), NOW)
     }
 
     fn report(variables: &[(&str, &str)]) -> Report {

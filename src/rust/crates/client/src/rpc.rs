@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use crate::origin::Session;
+use crate::remedy::advised;
 use crate::reply::Asked;
 
 /// Asks the session's server for a fresh token, within `timeout` in all.
@@ -24,7 +25,7 @@ use crate::reply::Asked;
 /// long to wait) is tried at most twice more; a refused cookie is read again, and another one sent once.
 ///
 /// # Errors
-/// Any [`Kind`]; `no_session` if the agent has ended meanwhile.
+/// Any [`Kind`]; `no_session` if agent or hub has ended meanwhile.
 pub async fn delegated_token(
     http: &Http,
     env: &Env,
@@ -56,7 +57,7 @@ pub async fn delegated_token(
     };
     let judge = |error: &Error| (error.outlook(), error.details().retry_after);
     match retried(deadline, RETRIES, judge, attempt).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map_err(|error| advised(session, error)),
         Err(_) => Err(too_slow(&session.server(), timeout)),
     }
 }

@@ -3,11 +3,11 @@
 // The helpers below are test code too, which clippy.toml's exceptions do not see.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+mod support;
+
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
 use entrar_client::agent;
 use entrar_client::origin::{Door, Identity, Origin, Session, account, here, leaves_it_to_rstudio};
@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(30);
+use support::{LIMIT, answering, kind, reply, run, token};
 
 /// A person's directory, of which nobody else knows.
 struct Place {
@@ -39,7 +39,10 @@ impl Place {
 
     fn env(&self, variables: &[(&str, &str)]) -> Env {
         let path = self.base.path().join("entrar");
-        let mut all = vec![(VARIABLE, path.to_str().unwrap())];
+        let mut all = vec![
+            (VARIABLE, path.to_str().unwrap()),
+            ("ENTRAR_HUB_SOCKET", "off"),
+        ];
         all.extend(variables);
         Env::fixed(&all, 1_795_392_000.0)
     }
@@ -50,61 +53,8 @@ impl Place {
 
     /// An agent that gives these replies, each to a connection of its own; what it is asked comes out of the channel.
     fn agent(&self, replies: &[&str]) -> Receiver<String> {
-        let listener = UnixListener::bind(self.directory().socket_path()).unwrap();
-        let replies: Vec<String> = replies.iter().map(|reply| (*reply).to_owned()).collect();
-        let (asked, requests) = channel();
-        std::thread::spawn(move || {
-            for reply in replies {
-                let (mut connection, _) = listener.accept().unwrap();
-                let _ = asked.send(read(&mut connection));
-                let _ = connection.write_all(reply.as_bytes());
-            }
-        });
-        requests
+        answering(&self.directory().socket_path(), replies)
     }
-}
-
-/// A whole request.
-fn read(connection: &mut UnixStream) -> String {
-    let mut request = Vec::new();
-    let mut byte = [0];
-    while !request.ends_with(b"\r\n\r\n") && connection.read(&mut byte).unwrap() == 1 {
-        request.push(byte[0]);
-    }
-    let head = String::from_utf8(request).unwrap().to_lowercase();
-    let length = head.split("content-length: ").nth(1);
-    let length = length.map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body).unwrap();
-    head + &String::from_utf8(body).unwrap()
-}
-
-fn reply(body: &Value) -> String {
-    let body = body.to_string();
-    let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-}
-
-fn run<T>(env: &Env, question: impl AsyncFnOnce(&Http, &Session) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let session = Session::find(env).unwrap();
-    let http = Http::new(session.settings(env)).unwrap();
-    runtime.block_on(question(&http, &session))
-}
-
-fn token(env: &Env) -> Result<String, Error> {
-    let resource = Resource::parse("https://storage.azure.com").unwrap();
-    let token = run(env, async |http, session| {
-        delegated_token(http, env, session, &resource, LIMIT).await
-    });
-    token.map(|token| token.access_token.expose_secret().to_owned())
-}
-
-fn kind(error: &Error) -> &'static str {
-    error.kind().as_str()
 }
 
 #[test]

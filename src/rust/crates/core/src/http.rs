@@ -45,8 +45,8 @@ impl Settings {
         }
     }
 
-    /// The settings for requests through a Unix socket, by http. Who answers there is not asked at the connection: the
-    /// socket is to lie in a directory that only this user enters, so that nobody else can have made it.
+    /// The settings for requests through a Unix socket, by http. Who answers there cannot be asked at the connection, which
+    /// reqwest makes: the socket is to lie where nobody but this user, or a hub, can have made it.
     #[must_use]
     pub fn through_socket(path: &Path) -> Self {
         Self {

@@ -105,6 +105,12 @@ impl PrivateDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether what is written to it stays in memory. Only Linux tells; elsewhere it is `false`.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        is_in_memory(&self.path)
+    }
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -208,6 +214,24 @@ fn is_on_network(directory: &std::fs::File) -> bool {
     // The kernel's number has 32 bits; the type that it comes in may be wider, or signed.
     let number = rustix::fs::fstatfs(directory).map(|found| found.f_type as u32);
     number.is_ok_and(|number| NETWORK.contains(&number))
+}
+
+/// File systems in memory, by the same numbers.
+#[cfg(target_os = "linux")]
+const IN_MEMORY: [u32; 2] = [
+    0x0102_1994, // tmpfs
+    0x8584_58F6, // ramfs
+];
+
+#[cfg(target_os = "linux")]
+fn is_in_memory(path: &Path) -> bool {
+    let number = rustix::fs::statfs(path).map(|found| found.f_type as u32);
+    number.is_ok_and(|number| IN_MEMORY.contains(&number))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &Path) -> bool {
+    false
 }
 
 /// Only Linux's numbers are known here: elsewhere a network file system is not noticed.

@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::error::{Error, Kind};
 use crate::file::read_beginning;
 use crate::private_directory::{PrivateDirectory, Refusal};
+use crate::variables::COOKIE_FILE;
 
 /// The variable that names the directory.
 pub const VARIABLE: &str = "ENTRAR_RUNTIME_DIR";
@@ -19,6 +20,8 @@ const NAME: &str = "entrar";
 const SOCKET: &str = "agent.sock";
 /// The mark in it.
 const MARK: &str = "sign-in";
+/// The directory in it of a session that a hub has opened for other people's clients.
+const HUBS_SESSION: &str = "hub-session";
 /// The most that is read of the mark, in bytes.
 const LARGEST_MARK: u64 = 4 << 10;
 
@@ -111,6 +114,15 @@ impl SessionDirectory {
         }
     }
 
+    /// Removes the socket that an agent has left which was killed.
+    pub fn remove_dead_agent(&self) {
+        if let Ok(Some(socket)) = self.socket() {
+            if !has_listener(&socket) {
+                let _ = std::fs::remove_file(socket);
+            }
+        }
+    }
+
     /// Notes that somebody signed in (who, in some form that tells accounts apart), or that nobody is signed in any more.
     /// Every process of this person drops the tokens that it kept before.
     ///
@@ -121,21 +133,34 @@ impl SessionDirectory {
         getrandom::fill(&mut id).map_err(io::Error::other)?;
         let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = format!("{id}\n{}\n", account.unwrap_or_default());
-        // Renamed into its place, so that it is never half written, and another file each time.
-        let new = self.path().join(format!("{MARK}.{}", std::process::id()));
-        let _ = std::fs::remove_file(&new);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options
-            .open(&new)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| std::fs::rename(&new, self.path().join(MARK)));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&new);
+        write(&self.path().join(MARK), text.as_bytes())
+    }
+
+    /// Writes the cookie of a session that a hub has opened to a file that other people's clients read; the result is the
+    /// directory of that file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn keep_hubs_cookie(&self, cookie: &SecretString) -> io::Result<PathBuf> {
+        let place = self.path().join(HUBS_SESSION);
+        match std::fs::create_dir(&place) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
-        written
+        write(&place.join(COOKIE_FILE), cookie.expose_secret().as_bytes())?;
+        Ok(place)
+    }
+
+    /// Removes that file, as a rule because its cookie is good for nothing any more.
+    pub fn drop_hubs_cookie(&self) {
+        // As a rule there is none.
+        let _ = std::fs::remove_dir_all(self.path().join(HUBS_SESSION));
+    }
+
+    /// Whether what is written here stays in memory. Only Linux tells; elsewhere it is `false`.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.0.is_in_memory()
     }
 
     /// The latest sign-in or sign-out, if one was noted.
@@ -150,6 +175,25 @@ impl SessionDirectory {
             account: account.map(str::to_owned),
         })
     }
+}
+
+/// Writes a file that only its owner reads. It is renamed into its place, so that it is never half written, and is another
+/// file each time.
+fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let new = path.with_extension(std::process::id().to_string());
+    let _ = std::fs::remove_file(&new);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options
+        .open(&new)
+        .and_then(|mut file| file.write_all(contents))
+        .and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 impl SignIn {

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use entrar_client::origin::{self, Session};
+use entrar_client::hub;
+use entrar_client::origin::{self, Door, Origin, Session};
 use entrar_client::remedy::{Reader, remedy};
 use entrar_client::rpc::delegated_token;
 use entrar_client::timeout::timeout;
@@ -83,7 +84,8 @@ fn no_answer(env: &Env, trace: &Trace, stderr: &mut dyn Write) -> Vec<u8> {
 
 /// `erase`: the kept token is dropped, so that it is not served again. Without a cookie no kept token can be served.
 pub(crate) fn forget(env: &Env, trace: &Trace, stderr: &mut dyn Write) {
-    let slot = Session::find(env).and_then(|session| Slot::of(&session, env, DEVOPS));
+    let limit = timeout(env).unwrap_or(LONGEST_MARK);
+    let slot = Session::find(env).and_then(|session| slot(&session, env, limit));
     let Ok(slot) = slot else { return };
     match slot.clear() {
         Ok(true) => trace.fact(stderr, &Fact::TokenDropped),
@@ -133,7 +135,7 @@ fn password(
         warn_in_clear(env, stderr);
     }
     trace.fact(stderr, &Fact::Resource(DEVOPS));
-    let slot = Slot::of(&session, env, DEVOPS)?;
+    let slot = slot(&session, env, limit)?;
     // Held until this function ends.
     let mut _turn = None;
     let mut left = limit;
@@ -163,7 +165,7 @@ fn password(
     };
     let password = exchange(&session, env, left, trace, stderr)?;
     // The exchange reads the cookie anew: if it is another one by now, the token may be its.
-    let is_same = Slot::of(&session, env, DEVOPS).is_ok_and(|now| now.same_as(&slot));
+    let is_same = self::slot(&session, env, left).is_ok_and(|now| now.same_as(&slot));
     if keeps && is_same {
         match slot.keep(&password, env.now()) {
             Ok(seconds) => trace.fact(stderr, &Fact::TokenKept(seconds)),
@@ -180,15 +182,29 @@ fn in_hundredths(time: Duration) -> Duration {
     Duration::from_millis(whole.try_into().unwrap_or(u64::MAX))
 }
 
-/// A fresh token.
-fn exchange(
+/// The longest that a hub may take to tell its mark: without it there is a token too, which is not kept.
+const LONGEST_MARK: Duration = Duration::from_secs(5);
+
+/// Where the session's token is kept. A hub's socket tells by itself nothing that its sessions have in common: the hub is
+/// asked, so that after a sign-out nothing is found.
+fn slot(session: &Session, env: &Env, limit: Duration) -> Result<Slot, Error> {
+    if session.origin() != Origin::Hub || !matches!(session.door(), Door::Socket(_)) {
+        return Slot::of(session, env, DEVOPS);
+    }
+    let limit = limit.min(LONGEST_MARK);
+    let me = asked(session, env, async |http| {
+        hub::me(http, env, session, limit).await
+    });
+    let mark = me.ok().and_then(|me| me.mark);
+    Slot::under(session, mark.map(|mark| mark.0), DEVOPS)
+}
+
+/// What comes of a question to the session's server.
+fn asked<T>(
     session: &Session,
     env: &Env,
-    limit: Duration,
-    trace: &Trace,
-    stderr: &mut dyn Write,
-) -> Result<Password, Error> {
-    let resource = Resource::parse(DEVOPS)?;
+    question: impl AsyncFnOnce(&Http) -> Result<T, Error>,
+) -> Result<T, Error> {
     let http = Http::new(session.settings(env))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -199,8 +215,22 @@ fn exchange(
                 format!("no connection can be made: {error}"),
             )
         })?;
+    runtime.block_on(question(&http))
+}
+
+/// A fresh token.
+fn exchange(
+    session: &Session,
+    env: &Env,
+    limit: Duration,
+    trace: &Trace,
+    stderr: &mut dyn Write,
+) -> Result<Password, Error> {
+    let resource = Resource::parse(DEVOPS)?;
     let started = Instant::now();
-    let token = runtime.block_on(delegated_token(&http, env, session, &resource, limit));
+    let token = asked(session, env, async |http| {
+        delegated_token(http, env, session, &resource, limit).await
+    });
     trace.fact(stderr, &Fact::Exchange(started.elapsed()));
     let token = token?;
     trace.fact(stderr, &Fact::Expiry(token.expires_at, env.now()));

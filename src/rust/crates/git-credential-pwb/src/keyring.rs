@@ -5,8 +5,8 @@
 //! expires, and never writes it to disk. Where there is no keyring, each request is an exchange.
 //!
 //! Containers of one user may share that user's keyring, and each may be another person's. So the token is sealed,
-//! and only who holds the session's cookie, or may read what the person's agent has noted of the sign-in, finds and opens
-//! it, which is who would be given one by the server too.
+//! and only who holds the session's cookie, or may read what the person's agent has noted of the sign-in, or is told the
+//! mark of the sign-in by a hub, finds and opens it, which is who would be given one by the server too.
 
 use std::fmt;
 
@@ -88,7 +88,16 @@ pub(crate) struct Slot {
 impl Slot {
     /// A session's place is made of what its processes alone know.
     pub(crate) fn of(session: &Session, env: &Env, resource: &str) -> Result<Self, Error> {
-        let key = match session.shared_secret(env)? {
+        Self::under(session, session.shared_secret(env)?, resource)
+    }
+
+    /// The place that is made of this `secret`.
+    pub(crate) fn under(
+        session: &Session,
+        secret: Option<SecretString>,
+        resource: &str,
+    ) -> Result<Self, Error> {
+        let key = match secret {
             Some(secret) => hmac::Key::new(HMAC_SHA256, secret.expose_secret().as_bytes()),
             // One of its own each time: what is kept is not found again.
             None => {

@@ -2,9 +2,24 @@
 
 use std::cell::RefCell;
 
+use entrar_client::origin::{self, Origin};
+use entrar_core::env::Env;
+use entrar_core::token::{Token, claim};
+use secrecy::ExposeSecret;
+
 thread_local! {
-    /// The account of the latest token of an agent's, in the form in which the agent has noted it.
+    /// The account of the latest token of an agent or a hub, in the form in which an agent notes it.
     static LATEST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Whose a token is: an agent notes who signs in; a hub's token may tell of itself.
+pub fn of(env: &Env, origin: Origin, token: &Token) -> Option<String> {
+    let claim = |name| claim(token.access_token.expose_secret(), name);
+    match origin {
+        Origin::Workbench => None,
+        Origin::Agent => origin::account(env),
+        Origin::Hub => Some(format!("{}/{}", claim("tid")?, claim("oid")?)),
+    }
 }
 
 /// Notes whose the latest token is; whether the one before was another account's. Where nobody tells whose it is,

@@ -12,9 +12,12 @@ mod account;
 mod broken_pipe;
 mod cache;
 mod convert;
+mod hub;
 mod interrupt;
 mod program;
+mod question;
 mod runtime;
+mod session_env;
 mod sign_in;
 
 use std::process::Command;
@@ -75,16 +78,16 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
             })?;
             // A cookie that is there has gone out, whatever came of it.
             let in_clear = session.is_in_clear() && session.can_be_asked(&env);
-            Ok((outcome, in_clear))
+            Ok((outcome, in_clear, session.origin()))
         });
     match asked {
-        Ok((Ok(Ok(token)), in_clear)) => {
+        Ok((Ok(Ok(token)), in_clear, origin)) => {
             cache::answered(resource);
-            let account = origin::account(&env);
+            let account = account::of(&env, origin, &token);
             convert::granted(&token, in_clear, account::is_another(account))
         }
-        Ok((Ok(Err(error)), in_clear)) => convert::failed(&error, here(), in_clear),
-        Ok((Err(request), _)) => convert::interrupted(request),
+        Ok((Ok(Err(error)), in_clear, _)) => convert::failed(&error, here(), in_clear),
+        Ok((Err(request), ..)) => convert::interrupted(request),
         Err(error) => convert::failed(&error, here(), false),
     }
 }
@@ -374,5 +377,7 @@ extendr_module! {
     fn program_status;
     fn failure_kinds;
     fn prepare_interrupts;
+    use hub;
+    use session_env;
     use sign_in;
 }

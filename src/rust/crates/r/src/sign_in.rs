@@ -2,45 +2,68 @@
 
 use std::time::Duration;
 
-use entrar_client::agent::{ask, variables};
-use entrar_client::origin::{self, Origin, Session, check_sign_in};
+use entrar_client::agent::ask;
+use entrar_client::origin::{self, Origin, Session, who_signs_in};
 use entrar_client::sign_in::{Arguments, request};
-use entrar_core::agent::{BEGIN, Method, OPEN_SESSION, SignIn};
+use entrar_core::agent::{self, BEGIN, Method, OPEN_SESSION, SignIn};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
+use entrar_core::session_directory::SessionDirectory;
 use extendr_api::prelude::*;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Value, json};
 
-use crate::interrupt::Requested;
+use crate::question::{self, Asked, Replied, answered, reply_to_r};
 use crate::{account, convert, runtime};
 
 /// Whether an agent of this person runs.
 /// @noRd
 #[extendr]
 fn has_agent() -> bool {
-    let env = Env::process();
-    Session::of_agent(&env)
-        .ok()
-        .flatten()
-        .is_some_and(|session| session.can_be_asked(&env))
+    runs(&Env::process())
 }
 
-/// Whether a sign-in can be asked for, and how the person would meet Entra ID.
+pub(crate) fn runs(env: &Env) -> bool {
+    Session::of_agent(env)
+        .ok()
+        .flatten()
+        .is_some_and(|session| session.can_be_asked(env))
+}
+
+/// Removes what an agent has left that was killed, so that a hub is found after it.
+/// @noRd
+#[extendr]
+fn remove_dead_agent() {
+    if let Ok(Some(directory)) = SessionDirectory::open(&Env::process()) {
+        directory.remove_dead_agent();
+    }
+}
+
+/// Who signs a person in here.
+/// @param wants_own Whether the person has said what only an agent is told.
+/// @param has_rstudios_function Whether this R has RStudio's own function for tokens.
+/// @return A list of `answer` (`"agent"` or `"hub"`) and `failure`, of which one is `NULL`.
+/// @noRd
+#[extendr]
+fn signing_in_by(wants_own: bool, has_rstudios_function: bool) -> List {
+    match who_signs_in(&Env::process(), wants_own, has_rstudios_function) {
+        Ok(origin) => answered(origin.as_str().into()),
+        Err(error) => failed(&error),
+    }
+}
+
+/// How the person would meet Entra ID.
 /// @param wanted A list of the strings `tenant`, `client_id`, `authority`, `method` and `login_hint`, where given.
 /// @param has_browser Whether R opens a browser of its own making.
-/// @param has_rstudios_function Whether this R has RStudio's own function for tokens.
 /// @return A list of `answer` (`"browser"`, `"paste"` or `"device_code"`) and `failure`, of which one is `NULL`.
 /// @noRd
 #[extendr]
-fn sign_in_method(wanted: List, has_browser: bool, has_rstudios_function: bool) -> List {
-    let env = Env::process();
-    let method = check_sign_in(&env, has_rstudios_function)
-        .and_then(|()| wanted_sign_in(&env, &wanted, has_browser))
-        .map(|sign_in| match sign_in.method {
-            Method::Browser => "browser",
-            Method::Paste => "paste",
-            Method::DeviceCode => "device_code",
-        });
+fn sign_in_method(wanted: List, has_browser: bool) -> List {
+    let wanted = wanted_sign_in(&Env::process(), &wanted, has_browser);
+    let method = wanted.map(|sign_in| match sign_in.method {
+        Method::Browser => "browser",
+        Method::Paste => "paste",
+        Method::DeviceCode => "device_code",
+    });
     match method {
         Ok(method) => answered(method.into()),
         Err(error) => failed(&error),
@@ -74,36 +97,8 @@ fn begin_sign_in(wanted: List, has_browser: bool, timeout: f64) -> List {
 /// @noRd
 #[extendr]
 fn agent_request(name: &str, parameters: List, timeout: f64) -> List {
-    let parameters: Map<String, Value> = parameters
-        .iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), scalar(&value)?)))
-        .collect();
-    asked(&Env::process(), name, &parameters.into(), timeout)
-}
-
-/// Has the agent open a session for other people's clients.
-/// @param timeout Seconds for the whole call.
-/// @return As `begin_sign_in()`; the answer is a list of variables and their values, `NULL` for those to unset. One of them
-///   is the cookie.
-/// @noRd
-#[extendr]
-fn session_variables(timeout: f64) -> List {
-    let env = Env::process();
-    let reply = ask_agent(&env, OPEN_SESSION, &json!({}), timeout);
-    let opened = reply.map(|reply| {
-        reply.map(|answer| {
-            let session = serde_json::from_value(answer?).map_err(|_| {
-                let message = "your agent is of another version of entrar";
-                Error::new(Kind::BadReply, message)
-            })?;
-            let variables = variables(&env, &session).into_iter();
-            Ok(variables
-                .map(|(name, value)| (name.to_owned(), value.into()))
-                .collect::<Map<_, _>>()
-                .into())
-        })
-    });
-    reply_to_r(opened, |variables| to_r(&variables))
+    let parameters = question::parameters(&parameters);
+    asked(&Env::process(), name, &parameters, timeout)
 }
 
 /// Notes who is signed in to the agent: this process knows, and need not be warned.
@@ -138,14 +133,11 @@ fn wanted_sign_in(env: &Env, wanted: &List, has_browser: bool) -> Result<SignIn,
 }
 
 fn asked(env: &Env, name: &str, parameters: &Value, timeout: f64) -> List {
-    reply_to_r(ask_agent(env, name, parameters, timeout), |answer| {
-        to_r(&answer)
-    })
+    let asked = ask_agent(env, name, parameters, timeout);
+    reply_to_r(asked, Origin::Agent, |answer| question::to_r(&answer))
 }
 
-type Asked = Result<Result<Result<Value, Error>, Requested>, Error>;
-
-fn ask_agent(env: &Env, name: &str, parameters: &Value, timeout: f64) -> Asked {
+fn ask_agent(env: &Env, name: &str, parameters: &Value, timeout: f64) -> Asked<Value> {
     let session = Session::of_agent(env)?.ok_or_else(|| {
         Error::new(Kind::NoSession, "your agent is not running")
             .remedied(Some("Call azure_sign_in() first."))
@@ -156,60 +148,30 @@ fn ask_agent(env: &Env, name: &str, parameters: &Value, timeout: f64) -> Asked {
     })
 }
 
-fn reply_to_r(asked: Asked, answer: impl FnOnce(Value) -> Robj) -> List {
-    match asked {
-        Ok(Ok(Ok(value))) => answered(answer(value)),
-        Ok(Ok(Err(error))) | Err(error) => failed(&error),
-        Ok(Err(request)) => {
-            let nothing = || -> Robj { ().into() };
-            convert::probed(nothing(), nothing(), convert::condition(request))
-        }
-    }
-}
-
-fn answered(answer: Robj) -> List {
-    convert::probed(answer, ().into(), ().into())
+/// Has the agent open a session for other people's clients.
+pub(crate) fn open_session(env: &Env, timeout: f64) -> Asked<agent::Session> {
+    let reply = ask_agent(env, OPEN_SESSION, &json!({}), timeout);
+    reply.map(|reply: Replied<Value>| {
+        reply.map(|answer| {
+            serde_json::from_value(answer?).map_err(|_| {
+                let message = "your agent is of another version of entrar";
+                Error::new(Kind::BadReply, message)
+            })
+        })
+    })
 }
 
 fn failed(error: &Error) -> List {
-    let failure = convert::error(error, Some(Origin::Agent));
-    convert::probed(().into(), failure.into(), ().into())
-}
-
-/// One string or number.
-fn scalar(value: &Robj) -> Option<Value> {
-    if let Some(text) = convert::string(value) {
-        return Some(text.into());
-    }
-    value
-        .as_real()
-        .and_then(Number::from_f64)
-        .map(Value::Number)
-}
-
-/// Strings, numbers, logicals, `NULL`, and lists of them.
-fn to_r(value: &Value) -> Robj {
-    match value {
-        Value::Null => ().into(),
-        Value::Bool(flag) => (*flag).into(),
-        Value::Number(number) => number.as_f64().into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Array(values) => values.iter().map(to_r).collect::<List>().into(),
-        Value::Object(fields) => List::from_pairs(
-            fields
-                .iter()
-                .map(|(name, value)| (name.as_str(), to_r(value))),
-        )
-        .into(),
-    }
+    question::failed(error, Origin::Agent)
 }
 
 extendr_module! {
     mod sign_in;
     fn has_agent;
+    fn remove_dead_agent;
+    fn signing_in_by;
     fn sign_in_method;
     fn begin_sign_in;
     fn agent_request;
-    fn session_variables;
     fn note_account;
 }

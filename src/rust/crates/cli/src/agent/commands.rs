@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Error, process};
 
 /// How long an agent may take to answer.
-const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// Starts an agent, unless one runs; the result says which.
 pub(crate) fn start(env: &Env, idle: u32) -> Result<String, Error> {
@@ -86,10 +86,7 @@ fn told(env: &Env) -> Result<Status, Error> {
 /// Asks the agent for one of the names in [`entrar_core::agent`].
 pub(crate) fn ask(env: &Env, name: &str, parameters: &Value) -> Result<Value, Error> {
     let session = Session::of_agent(env)?.ok_or(Error::NotRunning)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::System("a runtime", error))?;
+    let runtime = runtime()?;
     let http = Http::new(session.settings(env))?;
     let answer = runtime.block_on(agent::ask(
         &http,
@@ -103,4 +100,12 @@ pub(crate) fn ask(env: &Env, name: &str, parameters: &Value) -> Result<Value, Er
         Err(error) if error.kind() == Kind::NoSession => Err(Error::NotRunning),
         answer => Ok(answer?),
     }
+}
+
+/// What a question runs on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::System("a runtime", error))
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use entrar_core::file::reason;
 use entrar_core::session_directory::VARIABLE;
 
-pub(crate) use commands::{ask, start, status, stop};
+pub(crate) use commands::{LONGEST_ANSWER, ask, runtime, start, status, stop};
 pub(crate) use serve::run;
 
 /// After how many minutes without a request an agent ends: 12 hours.
