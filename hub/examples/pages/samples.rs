@@ -17,7 +17,7 @@ const NOW: UnixTime = UnixTime::of_whole(1_795_701_785);
 pub fn site(text: impl Fn(&str) -> String) -> Site {
     Site {
         host: text("rstudio.example.com"),
-        base: String::new(),
+        address: "https://rstudio.example.com".to_owned(),
         organisation: Some(text("Example Corporation")),
         contact: Some(text("it-help@example.com")),
         authority: Authority::default(),

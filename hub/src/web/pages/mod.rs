@@ -26,7 +26,7 @@ pub use message::{Message, PairingEnd};
 /// The stylesheet, which stands in every page. The Content-Security-Policy names it by its hash.
 pub const STYLE: &str = include_str!("../../../templates/style.css");
 
-/// The paths that the pages' links and forms lead to, below [`Site::base`]. Forms are posted, and hold a field `csrf`.
+/// The paths that the pages' links and forms lead to, below [`Site::address`]. Forms are posted, and hold a field `csrf`.
 pub mod paths {
     /// `GET`: the account page, or the start page for those who are not signed in.
     pub const HOME: &str = "/";
@@ -55,8 +55,8 @@ pub mod paths {
 pub struct Site {
     /// The host of the configured `public_url`, with its port if it names one; never a request's `Host`.
     pub host: String,
-    /// The path of `public_url` without a slash at its end: empty, or such as `/entrar`.
-    pub base: String,
+    /// The configured `public_url` without a slash at its end.
+    pub address: String,
     /// Whose hub this is.
     pub organisation: Option<String>,
     /// Whom to ask, in the words of the configuration, such as `it-help@example.com`.
@@ -69,15 +69,6 @@ pub struct Site {
 }
 
 impl Site {
-    /// The origin that a sign-in leads to.
-    fn authority_origin(&self) -> String {
-        self.authority
-            .address()
-            .url()
-            .origin()
-            .ascii_serialization()
-    }
-
     /// The host that a sign-in leads to, for show.
     fn authority_host(&self) -> &str {
         self.authority
@@ -98,7 +89,7 @@ impl Site {
 
     /// Where the hub is, with a path of [`paths`].
     fn address_of(&self, path: &str) -> String {
-        format!("https://{}{}{path}", self.host, self.base)
+        format!("{}{path}", self.address)
     }
 }
 
@@ -139,8 +130,8 @@ pub struct Start {
 
 /// The answer to the form that begins a sign-in, from which the browser goes on by itself.
 ///
-/// A redirect in its place is held to `form-action` at each step by Chromium, and a tenant may redirect at once to an
-/// identity provider that nobody here knows.
+/// A redirect in its place would be held to `form-action` at each of its steps by Chromium, and a tenant may redirect at
+/// once to an identity provider that nobody here knows.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     /// The authorization request.
@@ -227,7 +218,7 @@ impl Page {
             .words
             .as_ref()
             .map_or(StatusCode::OK, |words| words.status);
-        let headers = headers(site, matches!(self, Self::Start(_) | Self::Account(_)));
+        let headers = headers(site);
         match view.render() {
             Ok(html) => {
                 let kind = [(CONTENT_TYPE, "text/html; charset=utf-8")];

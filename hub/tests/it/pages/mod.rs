@@ -150,15 +150,15 @@ async fn nothing_is_loaded_and_links_lead_where_they_should() {
 
 #[tokio::test]
 async fn the_policy_names_the_one_style_that_there_is() {
-    for (name, html) in written().await {
+    let site = samples::site(str::to_owned);
+    for (name, page) in samples::pages(str::to_owned) {
+        let (_, headers, html) = read(&page, &site).await;
         let (_, style) = html.split_once("<style>").unwrap();
         let (style, rest) = style.split_once("</style>").unwrap();
         assert!(!rest.contains("<style"), "{name}");
         let hash = STANDARD.encode(Sha256::digest(style));
-        let site = samples::site(str::to_owned);
-        let policy = headers(&site, false)["content-security-policy"].clone();
         assert_eq!(
-            policy.to_str().unwrap(),
+            headers["content-security-policy"],
             format!(
                 "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
             ),
@@ -186,18 +186,10 @@ async fn a_page_is_kept_to_itself() {
         }
         let permissions = found["permissions-policy"].to_str().unwrap();
         assert!(permissions.contains("camera=()"), "{permissions}");
-        let policy = found["content-security-policy"].to_str().unwrap();
-        assert!(!policy.contains("unsafe"), "{policy}");
-        // Where a form begins a sign-in, and nowhere else.
-        assert_eq!(
-            policy.contains("form-action 'self' https://login.microsoftonline.com;"),
-            name == "start" || name.starts_with("account"),
-            "{name}: {policy}"
-        );
     }
     let http = Site { hsts: None, ..site };
     assert!(
-        !headers(&http, false).contains_key("strict-transport-security"),
+        !headers(&http).contains_key("strict-transport-security"),
         "only where https serves it"
     );
 }
@@ -524,23 +516,6 @@ async fn a_missing_redirect_address_is_named() {
     let html = html_of(page_of("failed-redirect")).await;
     let expected = "<dd class=\"id\"><bdi>https://rstudio.example.com/callback</bdi></dd>";
     assert!(html.contains(expected), "{html}");
-}
-
-#[tokio::test]
-async fn a_hub_below_a_path_links_to_itself() {
-    let site = Site {
-        base: "/entrar".to_owned(),
-        ..samples::site(str::to_owned)
-    };
-    for (name, page) in samples::pages(str::to_owned) {
-        for element in elements(&read(&page, &site).await.2) {
-            let address = element.attribute("action").or(element.attribute("href"));
-            let Some(address) = address.filter(|address| address.starts_with('/')) else {
-                continue;
-            };
-            assert!(address.starts_with("/entrar/"), "{name}: {address}");
-        }
-    }
 }
 
 #[tokio::test]
