@@ -46,6 +46,8 @@ pub struct Configuration {
     pub public_url: Url,
     /// Whose hub it is, for show.
     pub name: String,
+    /// Whom to ask, for show.
+    pub contact: Option<String>,
     /// The tenant and the app.
     pub tenant: Tenant,
     /// The database's file.

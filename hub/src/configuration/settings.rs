@@ -72,6 +72,7 @@ pub(super) struct Settings {
     public_url: Text,
     #[serde(default)]
     name: String,
+    contact: Option<String>,
     tenant: TenantSettings,
     store: Store,
     #[serde(default)]
@@ -181,6 +182,7 @@ impl Settings {
             web: web(&self.web, &public_url, near)?,
             public_url,
             name: self.name,
+            contact: self.contact,
             tenant: self.tenant.judged(near)?,
             database: near.path(&self.store.path),
             key_file: near.path(&self.store.key_file),

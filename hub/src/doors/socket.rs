@@ -255,10 +255,13 @@ pub(crate) fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// What a fault of the database is called to people.
+pub(crate) const DATABASE: &str = "the hub's database cannot be used";
+
 /// What the person is told of a fault of the database. The log has the rest.
 pub(crate) fn of_store(fault: StoreError) -> Error {
     tracing::error!(%fault, "the database");
-    Error::new(Kind::Unavailable, "the hub's database cannot be used").remedied(Some(
+    Error::new(Kind::Unavailable, DATABASE).remedied(Some(
         "Try again later; if it stays, tell the hub's administrator.",
     ))
 }

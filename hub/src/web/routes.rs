@@ -15,12 +15,13 @@ use entrar_broker::accounts::AccountId;
 use entrar_broker::random;
 use entrar_core::error::{Error, Kind};
 use secrecy::SecretString;
+use url::Url;
 
 use super::cookies::{Name, csrf, is_csrf};
 use super::pages::{Confirm, Leaving, Message, Notice, Page, Person, Site, Start, headers, paths};
 use super::sign_in::{Failed, Finished};
 use crate::configuration::Unmapped;
-use crate::doors::socket::of_store;
+use crate::doors::socket::{DATABASE, of_store};
 use crate::hub::Hub;
 
 /// The largest form, in bytes.
@@ -66,18 +67,23 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
 
 fn site(hub: &Hub) -> Site {
     let url = &hub.configuration.public_url;
-    let mut host = url.host_str().unwrap_or_default().to_owned();
-    if let Some(port) = url.port() {
-        host.push_str(&format!(":{port}"));
-    }
     let name = &hub.configuration.name;
     Site {
-        host,
-        base: String::new(),
+        host: authority(url),
+        address: url.origin().ascii_serialization(),
         organisation: (!name.is_empty()).then(|| name.clone()),
-        contact: None,
+        contact: hub.configuration.contact.clone(),
         authority: hub.tenant.settings().authority.clone(),
         hsts: None,
+    }
+}
+
+/// Host and port, as they stand in `Host`.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
@@ -102,7 +108,8 @@ fn is_to_us(web: &Web, uri: &Uri, headers: &HeaderMap) -> bool {
     host.is_some_and(|host| is_own(&host)) && uri.authority().is_none_or(is_own)
 }
 
-/// Browsers say with every form where it comes from.
+/// Browsers say with every form where it comes from; with our `Referrer-Policy` some call the origin of our own pages `null`,
+/// and say the rest in `Sec-Fetch-Site`.
 fn is_of_our_page(web: &Web, headers: &HeaderMap) -> bool {
     let is =
         |name: &HeaderName, value: &str| headers.get_all(name).iter().all(|given| given == value);
@@ -112,7 +119,9 @@ fn is_of_our_page(web: &Web, headers: &HeaderMap) -> bool {
         .public_url
         .origin()
         .ascii_serialization();
-    is(&ORIGIN, &own) && is(&SEC_FETCH_SITE, "same-origin")
+    let is_same_origin = is(&SEC_FETCH_SITE, "same-origin");
+    is_same_origin
+        && (is(&ORIGIN, &own) || is(&ORIGIN, "null") && headers.contains_key(&SEC_FETCH_SITE))
 }
 
 impl Web {
@@ -128,17 +137,17 @@ impl Web {
     pub(super) fn failed(&self, error: Error) -> Response {
         self.message(match error.kind() {
             Kind::ServerError => Message::Fault,
+            _ if error.message() == DATABASE => Message::Unavailable,
             _ => Message::Failed(error),
         })
     }
 
     /// Sends the browser on to one of our own pages, by GET.
-    pub(super) fn redirect(&self, path: &str, cookies: &[String]) -> Response {
-        let location = format!("{}{path}", self.site.base);
+    pub(super) fn redirect(&self, path: &'static str, cookies: &[String]) -> Response {
         let reply = (
             StatusCode::SEE_OTHER,
-            headers(&self.site, false),
-            [(LOCATION, location)],
+            headers(&self.site),
+            [(LOCATION, path)],
         );
         with_cookies(reply.into_response(), cookies)
     }

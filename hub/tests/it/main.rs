@@ -1,4 +1,4 @@
-//! The hub, tested as people, their processes and its administrator meet it.
+//! The hub as those meet it who use it: people in a browser, their processes, its administrator.
 
 // The helpers below are test code too, which clippy.toml's exceptions do not see.
 #![allow(
@@ -11,5 +11,6 @@
 mod browser;
 mod local;
 mod machine;
+mod pages;
 mod web;
 mod whole_way;

@@ -129,7 +129,6 @@ async fn a_form_is_taken_from_our_own_page_only() {
     // From another site.
     for (name, value) in [
         ("origin", "https://evil.example"),
-        ("origin", "null"),
         ("sec-fetch-site", "cross-site"),
         ("host", "evil.example"),
     ] {

@@ -46,7 +46,7 @@ pub fn masked(text: &str, secrets: &[SecretString]) -> String {
 
 /// Bidirectional overrides and isolates can make a line read as something else.
 fn is_override(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Masks each run that starts like the base64url of `{"` and is long enough to be part of a token.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn text_direction_overrides_are_dropped() {
-        assert_eq!(presentable("a\u{202e}b", &[]), "ab");
+        assert_eq!(presentable("a\u{202e}b\u{61c}c", &[]), "abc");
     }
 
     #[test]
