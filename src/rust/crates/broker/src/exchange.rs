@@ -147,6 +147,13 @@ impl<A: Accounts> Exchanges<A> {
         refusals.claims().map(str::to_owned)
     }
 
+    /// Whether the tenant has said that this account's refresh token is of no use any more, since its sign-in.
+    #[must_use]
+    pub fn must_sign_in(&self, account: AccountId) -> bool {
+        let queue = lock(&self.0.queues).get(&account).cloned();
+        queue.is_some_and(|queue| lock(&queue.refusals).is_dead())
+    }
+
     /// Waits until no exchange is under way.
     pub async fn finish(&self) {
         loop {
@@ -232,10 +239,21 @@ impl<A: Accounts> Exchange<A> {
             entra, accounts, ..
         } = &*self.exchanges;
         let Key { account, resource } = &self.key;
-        let used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
-        let outcome = entra
+        let mut used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+        let mut outcome = entra
             .exchange(&used.refresh_token, resource, deadline)
             .await;
+        // Another broker on the same accounts may have brought a newer one meanwhile: then this one is no use, and the person
+        // need not sign in again.
+        if outcome.as_ref().is_err_and(Refusal::asks_to_sign_in) {
+            let newest = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+            if newest.version != used.version {
+                used = newest;
+                outcome = entra
+                    .exchange(&used.refresh_token, resource, deadline)
+                    .await;
+            }
+        }
         match outcome {
             Ok(granted) if is_of_another(granted.id_token.as_ref(), *account) => Err(Refusal::new(
                 "server_error",
