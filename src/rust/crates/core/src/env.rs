@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::time::UnixTime;
 
-/// Where variables and the time come from: the process itself, or fixed values for a test.
+/// Where variables and the time come from: the process itself, or values that were chosen.
 #[derive(Clone, Debug)]
 pub struct Env(Source);
 
@@ -12,9 +12,10 @@ pub struct Env(Source);
 #[derive(Clone)]
 enum Source {
     Process,
-    Fixed {
+    Chosen {
         variables: HashMap<String, String>,
-        now: UnixTime,
+        /// `None` for the process's clock.
+        now: Option<UnixTime>,
     },
 }
 
@@ -22,7 +23,7 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Process => "Process",
-            Self::Fixed { .. } => "Fixed(<REDACTED>)",
+            Self::Chosen { .. } => "Chosen(<REDACTED>)",
         })
     }
 }
@@ -37,14 +38,21 @@ impl Env {
     /// A fixed environment whose clock stands still at `now`, a moment or its Unix seconds.
     #[must_use]
     pub fn fixed(variables: &[(&str, &str)], now: impl Into<UnixTime>) -> Self {
+        Self::chosen(variables, Some(now.into()))
+    }
+
+    /// These variables and no others, with this process's clock: for a program that takes its settings from elsewhere.
+    #[must_use]
+    pub fn with_variables(variables: &[(&str, &str)]) -> Self {
+        Self::chosen(variables, None)
+    }
+
+    fn chosen(variables: &[(&str, &str)], now: Option<UnixTime>) -> Self {
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self(Source::Fixed {
-            variables,
-            now: now.into(),
-        })
+        Self(Source::Chosen { variables, now })
     }
 
     /// The variable's value; an empty one counts as not set.
@@ -55,7 +63,7 @@ impl Env {
                 Ok(value) => value,
                 Err(value) => value.to_string_lossy().into_owned(),
             },
-            Source::Fixed { variables, .. } => variables.get(name)?.clone(),
+            Source::Chosen { variables, .. } => variables.get(name)?.clone(),
         };
         (!value.is_empty()).then_some(value)
     }
@@ -75,8 +83,8 @@ impl Env {
     #[must_use]
     pub fn now(&self) -> UnixTime {
         match &self.0 {
-            Source::Process => UnixTime::now(),
-            Source::Fixed { now, .. } => *now,
+            Source::Process | Source::Chosen { now: None, .. } => UnixTime::now(),
+            Source::Chosen { now: Some(now), .. } => *now,
         }
     }
 }

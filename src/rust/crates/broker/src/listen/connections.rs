@@ -13,11 +13,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::{Limits, Peer};
+use super::{Layer, Limits, Peer, Stream};
 
 /// Connections by their age.
 pub(super) struct Connections {
@@ -47,23 +47,13 @@ impl Connections {
     /// Serves a new connection, if need be in the place of another one.
     pub(super) fn serve(
         &mut self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        layer: impl Layer,
+        stream: impl Stream,
         peer: Peer,
         service: &Router,
         watcher: Watcher,
     ) {
         let requests = Arc::new(AtomicUsize::new(0));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.silence)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn({
-                    let (service, requests) = (service.clone(), Arc::clone(&requests));
-                    move |request| answer(service.clone(), request, peer, Arc::clone(&requests))
-                }),
-            );
-        let connection = watcher.watch(connection);
         let id = self.next;
         self.next += 1;
         let ended = Ended(id, Arc::clone(&self.held));
@@ -74,16 +64,29 @@ impl Connections {
                 id,
                 Connection {
                     task: None,
-                    requests,
+                    requests: Arc::clone(&requests),
                 },
             );
         }
+        let (service, silence) = (service.clone(), self.limits.silence);
         // Not under the lock, which the end of the connection takes: a runtime that is closing drops what it is given at
         // once.
         let task = tokio::spawn(async move {
             let _ended = ended;
+            let Ok(Ok(stream)) = timeout(silence, layer.over(stream)).await else {
+                return;
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(silence)
+                .serve_connection(
+                    TokioIo::new(stream),
+                    service_fn(move |request| {
+                        answer(service.clone(), request, peer, Arc::clone(&requests))
+                    }),
+                );
             // Whoever breaks off has nobody to be told.
-            let _ = connection.await;
+            let _ = watcher.watch(connection).await;
         });
         if let Some(connection) = lock(&self.held).get_mut(&id) {
             connection.task = Some(task.abort_handle());

@@ -3,12 +3,14 @@
 
 mod connections;
 
+use std::future::{Future, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
@@ -94,6 +96,36 @@ pub enum Peer {
     },
 }
 
+/// What is put over a connection before HTTP is spoken, such as TLS.
+pub trait Layer: Clone + Send + 'static {
+    /// The connection with it.
+    type Stream<S: Stream>: Stream;
+
+    /// Puts it over a connection. It may take as long as a connection may be silent.
+    ///
+    /// # Errors
+    /// Why the connection is of no use.
+    fn over<S: Stream>(self, stream: S)
+    -> impl Future<Output = io::Result<Self::Stream<S>>> + Send;
+}
+
+/// What a connection carries.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// Nothing is put over a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Layer for Plain {
+    type Stream<S: Stream> = S;
+
+    fn over<S: Stream>(self, stream: S) -> impl Future<Output = io::Result<S>> + Send {
+        ready(Ok(stream))
+    }
+}
+
 /// A service on its socket. Dropping it closes the socket.
 pub struct Server {
     stop: Option<oneshot::Sender<()>>,
@@ -104,8 +136,19 @@ impl Server {
     /// Serves whoever connects, until [`Server::stop`].
     #[must_use]
     pub fn start(listener: impl Into<Listener>, service: Router, limits: Limits) -> Self {
+        Self::start_over(Plain, listener, service, limits)
+    }
+
+    /// The same over a layer such as TLS.
+    #[must_use]
+    pub fn start_over(
+        layer: impl Layer,
+        listener: impl Into<Listener>,
+        service: Router,
+        limits: Limits,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener.into(), service, limits, stopped));
+        let task = tokio::spawn(serve(layer, listener.into(), service, limits, stopped));
         let stop = Some(stop);
         Self { stop, task }
     }
@@ -129,6 +172,7 @@ impl Drop for Server {
 }
 
 async fn serve(
+    layer: impl Layer,
     listener: Listener,
     service: Router,
     limits: Limits,
@@ -142,14 +186,14 @@ async fn serve(
             _ = &mut stopped => break,
         };
         match taken {
-            Ok((Stream::Tcp(stream), peer)) => {
+            Ok((Taken::Tcp(stream), peer)) => {
                 // Replies are small and whole: waiting to fill a packet would only delay them.
                 let _ = stream.set_nodelay(true);
-                connections.serve(stream, peer, &service, graceful.watcher());
+                connections.serve(layer.clone(), stream, peer, &service, graceful.watcher());
             }
             #[cfg(unix)]
-            Ok((Stream::Unix(stream), peer)) => {
-                connections.serve(stream, peer, &service, graceful.watcher());
+            Ok((Taken::Unix(stream), peer)) => {
+                connections.serve(layer.clone(), stream, peer, &service, graceful.watcher());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => sleep(AFTER_REFUSAL).await,
@@ -160,7 +204,7 @@ async fn serve(
     graceful.shutdown().await;
 }
 
-enum Stream {
+enum Taken {
     Tcp(tokio::net::TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
@@ -176,17 +220,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn take(listener: &Listener) -> io::Result<(Stream, Peer)> {
+async fn take(listener: &Listener) -> io::Result<(Taken, Peer)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+            Ok((Taken::Tcp(stream), Peer::Tcp(address)))
         }
         #[cfg(unix)]
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
             let uid = stream.peer_cred()?.uid();
-            Ok((Stream::Unix(stream), Peer::Unix { uid }))
+            Ok((Taken::Unix(stream), Peer::Unix { uid }))
         }
     }
 }

@@ -1,0 +1,152 @@
+use std::path::Path;
+
+use super::files::Near;
+use super::*;
+
+const GUID: &str = "11111111-2222-4333-8444-555555555555";
+
+/// The template, with an id where it has none yet.
+fn usable() -> String {
+    TEMPLATE.replace("00000000-0000-0000-0000-000000000000", GUID)
+}
+
+fn parsed(text: &str) -> Result<Configuration, Error> {
+    let near = Near {
+        directory: Path::new("/etc/entrar"),
+        credentials: None,
+    };
+    Configuration::parse(text, &near).map_err(|fault| fault.at(Path::new("hub.toml"), text))
+}
+
+/// What is wrong once `from` in the template is `to`.
+fn refused(from: &str, to: &str) -> String {
+    let text = usable();
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    let error = parsed(&text.replace(from, to)).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn the_template_is_usable_once_its_ids_are_filled_in() {
+    let read = parsed(&usable()).unwrap();
+    assert_eq!(read.public_url.as_str(), "https://hub.example.com/");
+    assert_eq!(read.database, Path::new("/var/lib/entrar-hub/hub.db"));
+    assert_eq!(read.key_file, Path::new("/etc/entrar/hub.key"));
+    assert_eq!(read.socket.as_ref().unwrap().uids, [(1_000, 59_999)]);
+    assert!(read.is_own_host("HUB.example.com") && !read.is_own_host("localhost"));
+    let error = parsed(TEMPLATE).unwrap_err().to_string();
+    assert!(error.contains("put the real one here"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_line_and_column() {
+    for (from, to, what) in [
+        (
+            "name = \"Example\"",
+            "nmae = \"Example\"",
+            "unknown field `nmae`",
+        ),
+        (
+            "keep_days = 400",
+            "keep_days = 0",
+            "a number from 1 to 36500",
+        ),
+    ] {
+        let error = refused(from, to);
+        let text = usable();
+        let line = text.lines().position(|line| line == from).unwrap() + 1;
+        let column = if from.starts_with("name") {
+            1
+        } else {
+            "keep_days = ".len() + 1
+        };
+        let place = format!("hub.toml:{line}:{column}: ");
+        assert!(error.starts_with(&place), "{place}{error}");
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_or_is_unsafe_is_refused() {
+    for (from, to, what) in [
+        (
+            "https://hub.example.com",
+            "http://hub.example.com",
+            "by https only",
+        ),
+        (
+            "https://hub.example.com",
+            "https://hub.example.com/x",
+            "no path",
+        ),
+        (
+            "# secret_file = ",
+            "secret_file = ",
+            "one way to prove itself",
+        ),
+        ("certificate_file = \"app.pem\"", "", "has to prove itself"),
+        (
+            "# authority = \"https://login.microsoftonline.us\"",
+            "authority = \"http://login.example\"",
+            "plain http",
+        ),
+        (
+            "uids = [\"1000-59999\"]",
+            "uids = [\"0-59999\"]",
+            "without 0",
+        ),
+        (
+            "uids = [\"1000-59999\"]",
+            "uids = [\"5-4\"]",
+            "a range of uids",
+        ),
+        (
+            "# proxy_user = \"www-data\"",
+            "proxy_user = \"www-data\"",
+            "either by listen",
+        ),
+        ("certificate_file = \"hub.crt\"\n", "", "either by listen"),
+        ("127.0.0.1:8788", "10.0.0.1:8788", "loopback address only"),
+        ("{user}@example.com", "{user}", "before a domain"),
+        (
+            "exchanges_at_once = 4",
+            "exchanges_at_once = 0",
+            "at least 1",
+        ),
+        (
+            "format = \"text\"",
+            "format = \"xml\"",
+            "\"text\" or \"json\"",
+        ),
+        ("[rpc]", "[rpc", "expected"),
+    ] {
+        let error = refused(from, to);
+        assert!(error.contains(what), "{to}: {error}");
+    }
+    for everybody in [
+        "common",
+        "organizations",
+        "Consumers",
+        "9188040d-6c67-4c5b-b112-36a304b66dad",
+    ] {
+        let error = refused(
+            &format!("\nid = \"{GUID}\""),
+            &format!("\nid = \"{everybody}\""),
+        );
+        assert!(error.contains("every tenant"), "{error}");
+    }
+    let tenants = format!("tenants = [\"{GUID}\"]");
+    assert!(refused(&tenants, "").contains("listed tenants only"));
+}
+
+#[test]
+fn nothing_is_read_from_the_environment_of_the_process() {
+    let text = usable().replace("# proxy = ", "proxy = ");
+    let env = parsed(&text).unwrap().tenant.env();
+    assert_eq!(
+        env.var("HTTPS_PROXY").unwrap(),
+        "http://proxy.example.com:8080"
+    );
+    assert_eq!(env.var("PATH"), None);
+    assert_eq!(env.var("SSL_CERT_FILE"), None);
+}

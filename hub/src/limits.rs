@@ -1,0 +1,192 @@
+//! How much one local user may ask, so that nobody takes the tenant's patience or the hub's time from the others.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use entrar_core::resource::Resource;
+use tokio::time::Instant;
+
+use crate::configuration::Limits;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long to wait where too much is under way at once: exchanges are over in less, as a rule.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+/// How many callers of one user are answered at once. Those who ask for the same share an exchange.
+const MOST_CALLERS: usize = 1_000;
+
+/// What every user has asked lately.
+#[derive(Debug)]
+pub struct Limiter {
+    limits: Limits,
+    users: Mutex<HashMap<u32, User>>,
+}
+
+#[derive(Debug)]
+struct User {
+    /// How many exchanges may begin now; it grows by the minute's share.
+    allowance: f64,
+    since: Instant,
+    /// How many callers wait for which resource.
+    in_flight: HashMap<Resource, usize>,
+}
+
+/// Somebody who is being answered, until this is dropped.
+#[derive(Debug)]
+pub struct Pass {
+    limiter: Arc<Limiter>,
+    uid: u32,
+    resource: Resource,
+}
+
+impl Limiter {
+    /// Nobody has asked yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Arc<Self> {
+        let users = Mutex::default();
+        Arc::new(Self { limits, users })
+    }
+
+    /// Lets a user ask for a resource now.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn enter(
+        self: &Arc<Self>,
+        uid: u32,
+        resource: &Resource,
+        now: Instant,
+    ) -> Result<Pass, Duration> {
+        let mut users = self.users();
+        let most = f64::from(self.limits.exchanges);
+        users.retain(|_, user| !user.in_flight.is_empty() || user.allowance_at(now, most) < most);
+        let user = users.entry(uid).or_insert_with(|| User {
+            allowance: most,
+            since: now,
+            in_flight: HashMap::new(),
+        });
+        user.allowance = user.allowance_at(now, most);
+        user.since = now;
+        // Who asks for what is being asked for already costs no exchange.
+        if !user.in_flight.contains_key(resource) {
+            let most_at_once = usize::try_from(self.limits.in_flight).unwrap_or(usize::MAX);
+            if user.in_flight.len() >= most_at_once {
+                return Err(SHORT_WAIT);
+            }
+            if user.allowance < 1.0 {
+                return Err(MINUTE.mul_f64((1.0 - user.allowance) / most));
+            }
+            user.allowance -= 1.0;
+        }
+        if user.in_flight.values().sum::<usize>() >= MOST_CALLERS {
+            return Err(SHORT_WAIT);
+        }
+        *user.in_flight.entry(resource.clone()).or_default() += 1;
+        Ok(Pass {
+            limiter: Arc::clone(self),
+            uid,
+            resource: resource.clone(),
+        })
+    }
+
+    /// No change under the lock can stop half-way, so one poisoned by a panic elsewhere guards sound data.
+    fn users(&self) -> MutexGuard<'_, HashMap<u32, User>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl User {
+    fn allowance_at(&self, now: Instant, most: f64) -> f64 {
+        let minutes =
+            now.saturating_duration_since(self.since).as_secs_f64() / MINUTE.as_secs_f64();
+        (self.allowance + minutes * most).min(most)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut users = self.limiter.users();
+        let Some(user) = users.get_mut(&self.uid) else {
+            return;
+        };
+        if let Some(callers) = user.in_flight.get_mut(&self.resource) {
+            *callers -= 1;
+            if *callers == 0 {
+                user.in_flight.remove(&self.resource);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter() -> Arc<Limiter> {
+        Limiter::new(Limits {
+            exchanges: 3,
+            in_flight: 2,
+            sessions: 1,
+        })
+    }
+
+    fn resource(name: &str) -> Resource {
+        Resource::parse(&format!("https://{name}.example")).unwrap()
+    }
+
+    #[test]
+    fn a_minutes_exchanges_are_had_at_once_and_come_back_one_by_one() {
+        let (limiter, now) = (limiter(), Instant::now());
+        for name in ["a", "b", "a"] {
+            drop(limiter.enter(1, &resource(name), now).unwrap());
+        }
+        let wait = limiter.enter(1, &resource("a"), now).unwrap_err();
+        assert_eq!(wait, Duration::from_secs(20));
+        assert!(
+            limiter
+                .enter(1, &resource("a"), now + Duration::from_secs(19))
+                .is_err()
+        );
+        assert!(
+            limiter
+                .enter(1, &resource("a"), now + Duration::from_secs(20))
+                .is_ok()
+        );
+        assert!(limiter.enter(2, &resource("a"), now).is_ok());
+    }
+
+    #[test]
+    fn who_asks_for_what_is_under_way_costs_nothing_and_another_resource_waits() {
+        let (limiter, now) = (limiter(), Instant::now());
+        let enter = |name: &str| limiter.enter(1, &resource(name), now);
+        let (first, second) = (enter("a").unwrap(), enter("b").unwrap());
+        let equal: Vec<_> = (0..100).map(|_| enter("a").unwrap()).collect();
+        assert_eq!(enter("c").unwrap_err(), SHORT_WAIT);
+        drop(second);
+        assert!(enter("c").is_ok());
+        drop((first, equal));
+        assert!(limiter.users()[&1].in_flight.is_empty());
+    }
+
+    #[test]
+    fn callers_of_one_user_are_bounded_and_others_are_not_touched() {
+        let (limiter, now) = (limiter(), Instant::now());
+        let all: Vec<_> = (0..MOST_CALLERS)
+            .map(|_| limiter.enter(1, &resource("a"), now).unwrap())
+            .collect();
+        assert_eq!(
+            limiter.enter(1, &resource("a"), now).unwrap_err(),
+            SHORT_WAIT
+        );
+        assert!(limiter.enter(2, &resource("a"), now).is_ok());
+        drop(all);
+    }
+
+    #[test]
+    fn who_has_not_asked_for_a_while_is_forgotten() {
+        let (limiter, now) = (limiter(), Instant::now());
+        drop(limiter.enter(1, &resource("a"), now));
+        let _ = limiter.enter(2, &resource("a"), now + MINUTE);
+        assert_eq!(limiter.users().keys().copied().collect::<Vec<_>>(), [2]);
+    }
+}

@@ -1,0 +1,3 @@
+//! The hub's web door: what a person's browser meets.
+
+pub mod pages;
