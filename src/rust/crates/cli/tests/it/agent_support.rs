@@ -18,6 +18,7 @@ use entrar_core::agent::{BEGIN, Progress, STATUS, WAIT};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Http;
+use entrar_core::hub_socket;
 use entrar_core::resource::Resource;
 use entrar_core::session_directory::VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +126,8 @@ impl Place {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.base.path())
             .env(VARIABLE, self.path())
+            // No hub is met, whatever there is on this machine.
+            .env(hub_socket::VARIABLE, hub_socket::OFF)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -181,7 +184,12 @@ impl Place {
     }
 
     fn env(&self) -> Env {
-        Env::fixed(&[(VARIABLE, self.path().to_str().unwrap())], 0.0)
+        let path = self.path();
+        let places = [
+            (VARIABLE, path.to_str().unwrap()),
+            (hub_socket::VARIABLE, hub_socket::OFF),
+        ];
+        Env::fixed(&places, 0.0)
     }
 
     /// Asks the agent as R does.
