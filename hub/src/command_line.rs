@@ -12,6 +12,7 @@ use entrar_core::file::reason;
 use entrar_core::http::{Http, Settings, send};
 use entrar_core::hub::Failure;
 use entrar_core::time::UnixTime;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -241,9 +242,24 @@ async fn administer(socket: &Path, command: Command) -> Result<ExitCode, Error> 
     match (printed, result) {
         (Some((_, true)), Value::Array(rows)) => json_lines(&mut out, &rows)?,
         (Some((columns, false)), Value::Array(rows)) => table(&mut out, columns, &rows)?,
-        (_, result) => writeln!(out, "{}", result["said"].as_str().unwrap_or_default())?,
+        (_, result) => writeln!(
+            out,
+            "{}",
+            result
+                .get("said")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        )?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the hub answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    Result(Value),
+    Failure(Box<Failure>),
 }
 
 /// Asks the hub that serves.
@@ -260,12 +276,12 @@ async fn ask(socket: &Path, name: &str, parameters: &Value) -> Result<Value, Err
         let reply = send(&http, request, &server, UnixTime::now())
             .await
             .map_err(Error::Failed)?;
-        let mut reply: Value = serde_json::from_str(&reply.body)
+        let reply: Reply = serde_json::from_str(&reply.body)
             .map_err(|_| Error::Said(format!("{server} gave an answer that is not understood")))?;
-        if let Ok(failure) = serde_json::from_value::<Failure>(reply["failure"].take()) {
-            return Err(Error::Failed(failure.into()));
-        }
-        return Ok(reply["result"].take());
+        return match reply {
+            Reply::Result(result) => Ok(result),
+            Reply::Failure(failure) => Err(Error::Failed((*failure).into())),
+        };
     }
     Err(Error::Said(format!(
         "{server} is not serving: start it first (entrar-hub serve, or systemctl start entrar-hub)"

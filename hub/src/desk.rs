@@ -24,7 +24,31 @@ use crate::store::{AuditRow, Event};
 pub struct SocketDesk(pub Arc<Hub>);
 
 /// Answers at an address, where a session's cookie says who asks.
-pub struct CookieDesk(pub Arc<Hub>);
+pub struct CookieDesk {
+    hub: Arc<Hub>,
+    /// Whether other machines reach it, by the page's own name.
+    is_public: bool,
+}
+
+impl CookieDesk {
+    /// For processes of this machine.
+    #[must_use]
+    pub fn local(hub: &Arc<Hub>) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            is_public: false,
+        }
+    }
+
+    /// Beside the hub's page.
+    #[must_use]
+    pub fn public(hub: &Arc<Hub>) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            is_public: true,
+        }
+    }
+}
 
 /// Who asks.
 pub struct Caller {
@@ -71,7 +95,11 @@ impl Desk for CookieDesk {
     type Caller = Caller;
 
     fn is_own_host(&self, host: &str) -> bool {
-        is_loopback_host(host)
+        if self.is_public {
+            self.hub.configuration.is_own_host(host)
+        } else {
+            is_loopback_host(host)
+        }
     }
 
     async fn admit(&self, _: Option<Peer>, headers: &HeaderMap) -> Result<Caller, Refused> {
@@ -80,14 +108,14 @@ impl Desk for CookieDesk {
             (Some(Ok(cookie)), None) => cookie.trim(),
             _ => return Err(BadCookie::Missing.into()),
         };
-        let session = self.0.store.session(cookie, self.0.now()).await;
+        let session = self.hub.store.session(cookie, self.hub.now()).await;
         let session = session.map_err(|fault| {
             error!(%fault, "a session cannot be looked up");
             unavailable()
         })??;
         // The name may have gone to somebody else since.
         let uid = session.user.uid;
-        let user = match self.0.user_of(uid).await {
+        let user = match self.hub.user_of(uid).await {
             Ok(user) if user == session.user => Ok(user),
             Ok(_) => return Err(BadCookie::Ended.into()),
             Err(why) => Err((uid, why)),
@@ -104,7 +132,7 @@ impl Desk for CookieDesk {
         caller: Caller,
         resource: Result<Resource, Refusal>,
     ) -> Result<Granted, Refusal> {
-        self.0.token(caller, resource).await
+        self.hub.token(caller, resource).await
     }
 }
 

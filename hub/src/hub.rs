@@ -46,8 +46,11 @@ pub struct Hub {
     keys: Keys,
     rules: Rules,
     exchanges: OnceCell<Exchanges<Store>>,
-    users: Mutex<HashMap<u32, (Instant, Result<LocalUser, NotServed>)>>,
+    users: Mutex<HashMap<u32, (Instant, Looked)>>,
 }
+
+/// What the system's user directory said of a uid.
+type Looked = Result<LocalUser, NotServed>;
 
 impl Hub {
     /// A hub with these settings and this database.
@@ -116,6 +119,12 @@ impl Hub {
             Ok(Exchanges::new(Arc::clone(app.entra()), self.store.clone()))
         };
         self.exchanges.get_or_try_init(exchanges).await
+    }
+
+    /// Whether the tenant has said that this account has to sign in again.
+    pub(crate) fn must_sign_in(&self, account: AccountId) -> bool {
+        let exchanges = self.exchanges_if_any();
+        exchanges.is_some_and(|exchanges| exchanges.must_sign_in(account))
     }
 
     /// Where tokens come from, if anybody has asked since the start.

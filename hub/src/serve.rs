@@ -87,12 +87,8 @@ impl Serving {
         )];
         if let Some(address) = hub.configuration.rpc {
             let listener = TcpListener::bind(address).await.map_err(place(address))?;
-            let desk = CookieDesk(Arc::clone(&hub));
-            servers.push(Server::start(
-                listener,
-                app(Arc::new(desk)),
-                Limits::default(),
-            ));
+            let desk = app(Arc::new(CookieDesk::local(&hub)));
+            servers.push(Server::start(listener, desk, Limits::default()));
         }
         servers.push(web_server(&hub.configuration.web, web::routes(&hub)).await?);
         info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");

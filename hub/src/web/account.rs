@@ -109,7 +109,7 @@ impl Web {
             user: visitor.user.name,
             uid: visitor.user.uid,
             signed_in_at,
-            must_sign_in: false,
+            must_sign_in: self.hub.must_sign_in(visitor.account),
             sessions,
             tried,
             notice,

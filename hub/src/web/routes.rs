@@ -13,14 +13,18 @@ use axum::routing::{any, get, post};
 use axum::{RequestExt, Router};
 use entrar_broker::accounts::AccountId;
 use entrar_broker::random;
+use entrar_broker::rpc::app;
 use entrar_core::error::{Error, Kind};
+use entrar_core::rpc::METHOD;
 use secrecy::SecretString;
+use tower::ServiceExt;
 use url::Url;
 
 use super::cookies::{Name, csrf, is_csrf};
 use super::pages::{Confirm, Leaving, Message, Notice, Page, Person, Site, Start, headers, paths};
 use super::sign_in::{Failed, Finished};
 use crate::configuration::Unmapped;
+use crate::desk::CookieDesk;
 use crate::doors::socket::{DATABASE, of_store};
 use crate::hub::Hub;
 
@@ -43,6 +47,7 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
         site: site(hub),
         hub: Arc::clone(hub),
     });
+    let rpc = app(Arc::new(CookieDesk::public(hub)));
     Router::new()
         .route(paths::HOME, get(home).fallback(only_get))
         .route(paths::CALLBACK, get(callback).fallback(only_get))
@@ -63,6 +68,11 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(from_fn_with_state(Arc::clone(&web), admitted))
         .with_state(web)
+        // Programs of other machines ask here too: they are no browsers, and bring a session's cookie.
+        .route(
+            &format!("/{METHOD}"),
+            any(move |request: Request| rpc.oneshot(request)),
+        )
 }
 
 fn site(hub: &Hub) -> Site {

@@ -214,8 +214,32 @@ tenants = ["{tenant}"]
         reply
     }
 
+    /// What a command of the administrator's prints, and whether it succeeds.
+    pub(crate) fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_entrar-hub"))
+            .arg("--config")
+            .arg(self.settings())
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(printed).unwrap())
+    }
+
     /// What the hub says at its address to who holds this cookie: HTTP status and JSON.
     pub(crate) async fn token_by_cookie(&self, cookie: &str, resource: &str) -> (u16, Value) {
+        self.token_at(&self.rpc, cookie, resource).await
+    }
+
+    /// The same at another of its addresses.
+    pub(crate) async fn token_at(
+        &self,
+        address: &str,
+        cookie: &str,
+        resource: &str,
+    ) -> (u16, Value) {
         let http = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only([])
@@ -223,7 +247,7 @@ tenants = ["{tenant}"]
             .unwrap();
         let body = serde_json::json!({"method": "delegated_azure_token", "params": [resource]});
         let reply = http
-            .post(format!("{}/delegated_azure_token", self.rpc))
+            .post(format!("{address}/delegated_azure_token"))
             .header("X-RS-Session-Server-RPC-Cookie", cookie)
             .body(body.to_string());
         let reply = reply.send().await.unwrap();

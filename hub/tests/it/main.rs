@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod commands;
 mod local;
 mod machine;
 mod pages;

@@ -223,6 +223,10 @@ async fn a_sign_out_ends_everything_and_says_what_it_cannot() {
         subject(&machine.token_by_cookie(&cookie, STORAGE).await.1),
         ada.upn()
     );
+    // Programs of other machines ask beside the page.
+    let page = machine.page.as_str().trim_end_matches('/');
+    let (status, reply) = machine.token_at(page, &cookie, STORAGE).await;
+    assert_eq!((status, subject(&reply)), (200, ada.upn()));
     let account = browser.open(&account.url).await;
     let id = cookie.split('|').next().unwrap();
     assert!(account.text.contains(id), "{}", account.text);
