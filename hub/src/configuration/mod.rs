@@ -113,6 +113,8 @@ pub enum Credential {
     Certificate(SecretFile),
     /// By a token that somebody whom the app trusts keeps fresh in this file.
     FederatedToken(PathBuf),
+    /// By an identity that this machine has in Azure: its client id, or the machine's own.
+    ManagedIdentity(Option<Guid>),
 }
 
 /// The socket of local processes, and whom it serves.

@@ -98,6 +98,7 @@ struct TenantSettings {
     secret_file: Option<Text>,
     certificate_file: Option<Text>,
     federated_token_file: Option<Text>,
+    managed_identity: Option<Text>,
     proxy: Option<Text>,
     ca_bundle: Option<Text>,
 }
@@ -305,42 +306,35 @@ impl TenantSettings {
     }
 
     fn credential(&self, near: &Near<'_>) -> Result<Credential, Fault> {
-        let given = [
-            &self.certificate_file,
-            &self.federated_token_file,
-            &self.secret_file,
-        ];
-        let mut given = given.into_iter().flatten();
-        match (given.next(), given.next()) {
-            (Some(_), None) => {}
-            (_, Some(second)) => {
-                return Err(Fault::new(
-                    second,
-                    "the app has one way to prove itself: remove this one or the other",
-                ));
-            }
-            (None, _) => {
-                return Err(Fault::new(
-                    &self.client_id,
-                    "the app has to prove itself: add certificate_file, federated_token_file or secret_file",
-                ));
-            }
-        }
         let own = |name: &Text| near.secret(name.get_ref());
-        Ok(
-            match (
-                &self.certificate_file,
-                &self.secret_file,
-                &self.federated_token_file,
-            ) {
-                (Some(name), ..) => Credential::Certificate(own(name)),
-                (_, Some(name), _) => Credential::Secret(own(name)),
-                (.., name) => {
-                    let name = name.as_ref().map(|name| name.get_ref().as_str());
-                    Credential::FederatedToken(near.path(name.unwrap_or_default()))
-                }
-            },
-        )
+        let mut ways = Vec::new();
+        if let Some(name) = &self.certificate_file {
+            ways.push((name, Credential::Certificate(own(name))));
+        }
+        if let Some(name) = &self.federated_token_file {
+            ways.push((name, Credential::FederatedToken(near.path(name.get_ref()))));
+        }
+        if let Some(name) = &self.managed_identity {
+            let identity = match name.get_ref().as_str() {
+                "system" => None,
+                _ => Some(guid(name)?),
+            };
+            ways.push((name, Credential::ManagedIdentity(identity)));
+        }
+        if let Some(name) = &self.secret_file {
+            ways.push((name, Credential::Secret(own(name))));
+        }
+        match (ways.pop(), ways.pop()) {
+            (Some((_, way)), None) => Ok(way),
+            (Some((second, _)), Some(_)) => Err(Fault::new(
+                second,
+                "the app has one way to prove itself: remove this one or the other",
+            )),
+            (None, _) => Err(Fault::new(
+                &self.client_id,
+                "the app has to prove itself: add certificate_file, federated_token_file, managed_identity or secret_file",
+            )),
+        }
     }
 }
 
