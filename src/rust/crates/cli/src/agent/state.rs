@@ -509,7 +509,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use entra_emulator::{Emulator, Options, Tenant, User};
+    use entra_emulator::{Clock, Emulator, Options, Tenant, User};
     use entrar_broker::admission::Admission;
     use entrar_core::http::{Http, Settings};
     use entrar_core::private_directory::own_uid;
@@ -570,6 +570,7 @@ pub(super) mod tests {
         let tenant = Tenant::new(Options {
             auto_consent: true,
             users,
+            clock: Clock::new(|| 0),
             ..Options::default()
         });
         let tenant = Arc::new(tenant.unwrap());
