@@ -3,8 +3,9 @@
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
 //! one; the socket of the person's agent; the socket of this machine's hub; nothing. A step that is there and cannot be used ends the search with its error.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use entrar_core::address::Address;
 use entrar_core::cookie::Cookie;
@@ -21,6 +22,9 @@ use url::{Host, Url};
 use crate::cookie_place::{CookiePlace, best};
 use crate::posit::{self, CONNECT, WORKBENCH};
 use crate::remedy::{Reader, usual};
+
+/// Longer than a port of this machine takes to be connected to or not.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Who opens sessions, and so whom to ask for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,6 +226,16 @@ impl Session {
         }
     }
 
+    /// Whether nobody listens any more where the person's agent was. `false` where it is another's session, or another machine's.
+    pub(crate) fn is_deserted(&self) -> bool {
+        match (&self.door, self.origin) {
+            (Door::Socket(path), Origin::Agent) => !has_listener(path),
+            (Door::Address(address), Origin::Agent) => on_this_machine(address)
+                .is_some_and(|place| TcpStream::connect_timeout(&place, AT_ONCE).is_err()),
+            _ => false,
+        }
+    }
+
     /// A text that this session's processes know and no others, to make keys of under which something is kept for them:
     /// of the cookie itself, since the file or variable that it stands in may by now hold another person's, and of the one
     /// that is sent if the server refuses the first; or of the latest sign-in, if one was noted.
@@ -260,14 +274,7 @@ pub fn account(env: &Env) -> Option<String> {
 
 /// Once an agent was killed, any user of this machine can listen at its port, and would be sent the cookie.
 fn check_listener(address: &Address) -> Result<(), Error> {
-    let url = address.url();
-    let ip = match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-        _ => return Ok(()),
-    };
-    let port = url.port_or_known_default().unwrap_or_default();
-    if is_listened_to_by_another(SocketAddr::new(ip, port)) {
+    if on_this_machine(address).is_some_and(is_listened_to_by_another) {
         let message = format!(
             "your agent is not running any more, and another user of this machine listens at {address}; no cookie was sent"
         );
@@ -276,6 +283,18 @@ fn check_listener(address: &Address) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// The address and port at which an agent of this machine listens.
+fn on_this_machine(address: &Address) -> Option<SocketAddr> {
+    let url = address.url();
+    let ip = match url.host()? {
+        Host::Ipv4(ip) => IpAddr::V4(ip),
+        Host::Ipv6(ip) => IpAddr::V6(ip),
+        Host::Domain(_) => return None,
+    };
+    let port = url.port_or_known_default()?;
+    ip.is_loopback().then_some(SocketAddr::new(ip, port))
 }
 
 /// The socket of the person's agent, if there is one.

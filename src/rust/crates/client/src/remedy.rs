@@ -33,9 +33,16 @@ pub fn usual(kind: Kind, origin: Option<Origin>, reader: Reader) -> &'static str
     }
 }
 
-/// The same error, with what to do where its session goes through the socket of a hub: there is neither an address nor a
-/// cookie to look at.
+/// The same error as it is known in the end. An agent that was killed during a request has left no reply, and is not running
+/// any more. Where a session goes through the socket of a hub there is neither an address nor a cookie to look at.
 pub(crate) fn advised(session: &Session, error: Error) -> Error {
+    if error.kind() == Kind::Unreachable && session.is_deserted() {
+        let server = match session.door() {
+            Door::Address(address) => format!("your agent ({address})"),
+            Door::Socket(_) => session.server(),
+        };
+        return Error::new(Kind::NoSession, format!("{server} is not running any more"));
+    }
     let is_hubs_socket =
         session.origin() == Origin::Hub && matches!(session.door(), Door::Socket(_));
     if !is_hubs_socket || error.details().remedy.is_some() {
