@@ -188,6 +188,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::resource::DEVOPS;
     use std::collections::BTreeSet;
 
     fn origins() -> impl Iterator<Item = Option<Origin>> {
@@ -222,6 +223,12 @@ mod tests {
                 assert!(!remedy.contains("azure_sign_in"), "{remedy}");
             }
         }
+    }
+
+    #[test]
+    fn azure_devops_is_named_as_it_is_asked_for() {
+        let remedy = usual(Kind::BadResource, None, Reader::Git);
+        assert!(remedy.contains(DEVOPS), "{remedy}");
     }
 
     #[test]

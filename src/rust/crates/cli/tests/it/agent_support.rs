@@ -628,7 +628,7 @@ pub(crate) fn again_as_nobody(test: &str) {
     let mut command = as_nobody();
     command
         .arg(&tests)
-        .args(["--exact", &format!("agent::{test}")])
+        .args(["--exact", &format!("agent::strangers::{test}")])
         .env(PROGRAM, &program)
         .env_remove("TMPDIR")
         .stdin(Stdio::null())
