@@ -143,17 +143,51 @@ failure_kinds <- function() .Call(wrap__failure_kinds)
 #' @noRd
 prepare_interrupts <- function() .Call(wrap__prepare_interrupts)
 
+#' Whether this process may ask a hub of this machine, and it runs.
+#' @noRd
+has_hub <- function() .Call(wrap__has_hub)
+
+#' Asks the hub.
+#' @param name One of the names in `core/src/hub.rs`.
+#' @param parameters A list of strings and numbers.
+#' @param timeout Seconds for the whole call.
+#' @return A list of `answer`, `failure` and `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`.
+#' @noRd
+hub_request <- function(name, parameters, timeout) .Call(wrap__hub_request, name, parameters, timeout)
+
+#' Removes the cookie that was written for other people's clients.
+#' @noRd
+drop_hubs_cookie <- function() .Call(wrap__drop_hubs_cookie)
+
+#' Has the person's agent open a session for other people's clients, or the hub where none runs.
+#' @param timeout Seconds for the whole call.
+#' @return A list of `answer`, `failure` and `interrupt` (as in `delegated_token()`'s result), of which two are `NULL`. The
+#'   answer is a list of `variables`, a list of their values, `NULL` for those to unset, of which one is the cookie; and of
+#'   `on_disk`, whether a hub's cookie may come to a disk.
+#' @noRd
+session_variables <- function(timeout) .Call(wrap__session_variables, timeout)
+
 #' Whether an agent of this person runs.
 #' @noRd
 has_agent <- function() .Call(wrap__has_agent)
 
-#' Whether a sign-in can be asked for, and how the person would meet Entra ID.
+#' Removes what an agent has left that was killed, so that a hub is found after it.
+#' @noRd
+remove_dead_agent <- function() .Call(wrap__remove_dead_agent)
+
+#' Who signs a person in here.
+#' @param wants_own Whether the person has said what only an agent is told.
+#' @param has_rstudios_function Whether this R has RStudio's own function for tokens.
+#' @return A list of `answer` (`"agent"` or `"hub"`) and `failure`, of which one is `NULL`.
+#' @noRd
+signing_in_by <- function(wants_own, has_rstudios_function) .Call(wrap__signing_in_by, wants_own, has_rstudios_function)
+
+#' How the person would meet Entra ID.
 #' @param wanted A list of the strings `tenant`, `client_id`, `authority`, `method` and `login_hint`, where given.
 #' @param has_browser Whether R opens a browser of its own making.
-#' @param has_rstudios_function Whether this R has RStudio's own function for tokens.
 #' @return A list of `answer` (`"browser"`, `"paste"` or `"device_code"`) and `failure`, of which one is `NULL`.
 #' @noRd
-sign_in_method <- function(wanted, has_browser, has_rstudios_function) .Call(wrap__sign_in_method, wanted, has_browser, has_rstudios_function)
+sign_in_method <- function(wanted, has_browser) .Call(wrap__sign_in_method, wanted, has_browser)
 
 #' Begins a sign-in.
 #' @inheritParams sign_in_method
@@ -170,13 +204,6 @@ begin_sign_in <- function(wanted, has_browser, timeout) .Call(wrap__begin_sign_i
 #' @return As `begin_sign_in()`.
 #' @noRd
 agent_request <- function(name, parameters, timeout) .Call(wrap__agent_request, name, parameters, timeout)
-
-#' Has the agent open a session for other people's clients.
-#' @param timeout Seconds for the whole call.
-#' @return As `begin_sign_in()`; the answer is a list of variables and their values, `NULL` for those to unset. One of them
-#'   is the cookie.
-#' @noRd
-session_variables <- function(timeout) .Call(wrap__session_variables, timeout)
 
 #' Notes who is signed in to the agent: this process knows, and need not be warned.
 #' @noRd

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use entra_emulator::{Clock, Emulator, Options, Tenant, User};
+use entra_emulator::{App, Clock, Emulator, Options, Tenant, User};
 use entrar_client::origin::Session;
 use entrar_client::{agent, rpc};
 use entrar_core::agent::{BEGIN, Progress, STATUS, WAIT};
@@ -391,6 +391,11 @@ struct Gate {
 
 impl Entra {
     pub(crate) fn new() -> Self {
+        Self::with_app(App::default())
+    }
+
+    /// With this app in the place of the public one.
+    pub(crate) fn with_app(app: App) -> Self {
         let gate = Arc::new(Gate::default());
         // The tenant looks at its clock for each request.
         let clock = {
@@ -402,6 +407,7 @@ impl Entra {
             })
         };
         let tenant = Tenant::new(Options {
+            apps: vec![app],
             auto_consent: true,
             users: vec![User::default(), User::new("Bob Builder", "bob@example.com")],
             device_code_interval: 1,

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::thread;
 
+use entra_emulator::{App, Credential, OwnCertificate};
 use entrar_core::agent::Progress;
 use entrar_core::error::Kind;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::BOB;
@@ -276,6 +278,73 @@ fn a_device_code_signs_in() {
     let progress = place.progress(&attempt).unwrap();
     assert!(matches!(progress, Progress::SignedIn { .. }));
     assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+}
+
+/// The proof is asked for at the sign-in, and again at each exchange.
+#[test]
+fn an_app_proves_itself_by_secret_certificate_or_federated_token() {
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let own = OwnCertificate::generate("app").unwrap();
+    let both = own.private_key_pem.expose_secret().to_owned() + &own.certificate_pem;
+    let certificate = write("certificate.pem", &both);
+    let token = write("token", "canary, of yesterday");
+    let workload = || Credential::Federated {
+        subject: "workload".to_owned(),
+    };
+    for (registered, given, code) in [
+        (
+            Credential::Secret("canary-right".into()),
+            json!({"secret": "canary-right"}),
+            None,
+        ),
+        (
+            Credential::Secret("canary-right".into()),
+            json!({"secret": "canary-wrong"}),
+            Some(7_000_215),
+        ),
+        (
+            Credential::Certificate(own.public().unwrap()),
+            json!({"certificate": certificate}),
+            None,
+        ),
+        (
+            Credential::Certificate(own.public().unwrap()),
+            json!("public"),
+            Some(7_000_218),
+        ),
+        (workload(), json!({"federated_token": token}), None),
+        (
+            workload(),
+            json!({"federated_token": write("stale", "canary")}),
+            Some(50_027),
+        ),
+    ] {
+        let (place, entra) = (Place::new(), Entra::with_app(App::confidential(registered)));
+        let _agent = place.agent();
+        let attempt = place
+            .begin_with(&entra, json!({"credential": given}))
+            .unwrap();
+        // The file is read when it is needed.
+        let today = entra.tenant.workload_token("workload", 600).unwrap();
+        fs::write(&token, today.expose_secret()).unwrap();
+        attempt.browse();
+        let progress = place.progress(&attempt);
+        let Some(code) = code else {
+            assert!(matches!(progress.unwrap(), Progress::SignedIn { .. }));
+            assert_eq!(entra.whose(&place.token(GRAPH).unwrap()), "ada@example.com");
+            continue;
+        };
+        let error = progress.unwrap_err();
+        assert_eq!(error.kind(), Kind::Misconfigured, "{given}: {error}");
+        assert_eq!(error.details().aadsts, [code], "{given}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert_eq!(place.account(), None);
+    }
 }
 
 #[test]
