@@ -66,7 +66,11 @@ hub_progress <- function(attempt, call) {
   until <- format(as.POSIXct(attempt$expires_at, origin = "1970-01-01"), "%H:%M")
   opens <- opens_browser()
   message(
-    if (opens) "The hub's page opens in your browser to sign you in" else "Open the hub's page in any browser to sign in",
+    if (opens) {
+      "The hub's page opens in your browser to sign you in"
+    } else {
+      "Open the hub's page in any browser to sign in"
+    },
     ":\n\n    ",
     attempt$address,
     "\n\nWaiting until ",
@@ -107,7 +111,11 @@ pairing_progress <- function(attempt, call) {
       return(progress)
     }
     left <- progress$tries_left
-    message(sprintf("That is not the code; %.0f %s left.", left, if (left == 1) "try is" else "tries are"))
+    message(sprintf(
+      "That is not the code; %.0f %s left.",
+      left,
+      if (left == 1) "try is" else "tries are"
+    ))
   }
 }
 

@@ -19,6 +19,11 @@
 #' @section Variables of sessions without Posit Workbench:
 #' * `ENTRAR_RUNTIME_DIR`: the directory where your agent is found. It has to be yours alone (mode 0700) and on a disk of
 #'   this machine. If it is not set, that is `entrar` in the directory `XDG_RUNTIME_DIR`, else `/tmp/entrar-UID`.
+#' * `ENTRAR_HUB_SOCKET`: the socket of this machine's hub, an absolute path; `off` where no hub is to be asked. If it is not
+#'   set, that is `/run/entrar/hub.sock` on Linux. A hub is asked where `RS_SERVER_ADDRESS` is not set and there is no agent of
+#'   yours. The socket has to belong to root or to a system user (by `SYS_UID_MAX` in `/etc/login.defs`, as a rule up to 999);
+#'   one that the variable names may be your own, too. The directories above it have to belong to root or the same user,
+#'   and nobody else may write there: otherwise it is not used.
 #' * `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_AUTHORITY_HOST`, and for an app that proves itself `AZURE_CLIENT_SECRET`,
 #'   `AZURE_CLIENT_CERTIFICATE_PATH` or `AZURE_FEDERATED_TOKEN_FILE`: what [azure_sign_in()] signs in to.
 #' * `ENTRAR_ORIGIN`: `agent` or `hub`, where one of those has set `RS_SERVER_ADDRESS`.

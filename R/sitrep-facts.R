@@ -46,6 +46,26 @@ sitrep_proxy <- function(proxy) {
   proxy
 }
 
+# As whom a hub knows this process.
+sitrep_hub <- function(place, timeout) {
+  if (place$name != "hub" || !has_hub()) {
+    return(NULL)
+  }
+  reply <- unless_interrupted(hub_request("me", list(), timeout))
+  me <- reply$answer
+  account <- new_account(me$account)
+  known <- function(text) if (is.null(text)) NA_character_ else text
+  list(
+    user = known(me$user),
+    machine = known(me$machine),
+    page = known(me$page),
+    account = if (is.null(account)) NA_character_ else account_name(account),
+    tenant = known(account$tenant),
+    since = if (is.null(account)) NA_real_ else as.numeric(account$since),
+    failure = sitrep_failure(reply$failure)
+  )
+}
+
 # Why no token would come whatever is asked for. The IDE's function needs neither version nor cookie.
 sitrep_obstacle <- function(place, server, cookie_failure) {
   needed <- list(place$failure, server$failure, server$version_failure, cookie_failure)

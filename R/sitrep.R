@@ -37,6 +37,8 @@
 #'     `failure`.
 #'   * `proxy`: the `variable` that names it, its `address` (or the `failure` to understand it), whether it `applies` to
 #'     the server and the `exception` if it does not.
+#'   * `hub`: in a session of a hub whose socket is on this machine, as whom the hub knows this process: the local `user`, the
+#'     `machine`, its `page`, the `account` and `tenant` that are signed in, `since` when; or the `failure`.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
 #'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds, and what the token tells of
 #'     itself, which nobody has verified: `account`, `tenant` and `audience`; or the `failure`.
@@ -82,6 +84,7 @@ azure_sitrep <- function(resources = NULL) {
       https = if (is.null(session$way)) NA else session$way$https,
       bundle = sitrep_bundle(session$way$bundle),
       proxy = sitrep_proxy(session$way$proxy),
+      hub = sitrep_hub(place, timeout$seconds),
       resources = lapply(
         resources,
         sitrep_resource,
@@ -128,6 +131,7 @@ sitrep_text <- function(x, marks, colours = NULL) {
         entries_of_proxy(x)
       )
     },
+    entries_of_hub(x$hub),
     lapply(x$resources, entry_of_resource),
     list(entry_of_git(x$git))
   )
@@ -316,6 +320,24 @@ entries_of_proxy <- function(x) {
     paste(proxy$exception, "names the host")
   }
   list(entry("note", "Proxy", sprintf("%s, not for this address: %s", text, why)))
+}
+
+entries_of_hub <- function(hub) {
+  if (is.null(hub)) {
+    return(NULL)
+  }
+  whom <- sprintf("for the user %s of %s", hub$user, hub$machine)
+  list(
+    if (!is.null(hub$failure)) {
+      entry("bad", "Account", "the hub does not tell", failure_details(hub$failure))
+    } else if (is.na(hub$account)) {
+      page <- sprintf("Call azure_sign_in(), or sign in at %s.", hub$page)
+      entry("bad", "Account", paste("nobody is signed in", whom), page)
+    } else {
+      text <- sprintf("%s %s, since %s", hub$account, whom, format_time(hub$since))
+      entry("good", "Account", text, sprintf("tenant: %s", hub$tenant))
+    }
+  )
 }
 
 entry_of_resource <- function(found) {

@@ -1,7 +1,16 @@
 //! The hub: the broker for many people, run by an administrator.
 
+pub mod command_line;
 pub mod configuration;
+pub mod desk;
+pub mod doors;
+pub mod hub;
+pub mod keys;
 pub mod limits;
 pub mod local_user;
+pub mod operation;
+pub mod seal;
+pub mod serve;
+pub mod store;
 pub mod tenant;
 pub mod web;

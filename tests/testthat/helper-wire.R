@@ -170,7 +170,7 @@ local_session <- function(address = NA, cookie = canary_cookie(), ..., frame = p
     POSIT_PRODUCT = NA,
     RSTUDIO_PRODUCT = NA,
     ENTRAR_ORIGIN = NA,
-    # Nobody's agent is met, nor a hub, whatever there is on this machine.
+    # Nobody's agent and no hub is met, whatever there is on this machine.
     ENTRAR_RUNTIME_DIR = "/nowhere/entrar",
     ENTRAR_HUB_SOCKET = "off",
     ENTRAR_TIMEOUT = NA,

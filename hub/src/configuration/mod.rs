@@ -15,7 +15,7 @@ use entrar_core::guid::Guid;
 use url::Url;
 
 pub use files::{SecretFile, read_secret};
-pub use people::{People, Rule};
+pub use people::{People, Rule, Unmapped};
 use settings::Settings;
 
 /// The file as `init` writes it.
@@ -46,6 +46,8 @@ pub struct Configuration {
     pub public_url: Url,
     /// Whose hub it is, for show.
     pub name: String,
+    /// Whom to ask, for show.
+    pub contact: Option<String>,
     /// The tenant and the app.
     pub tenant: Tenant,
     /// The database's file.
@@ -53,7 +55,7 @@ pub struct Configuration {
     /// The file with the keys.
     pub key_file: PathBuf,
     /// The socket of local processes.
-    pub socket: Option<Socket>,
+    pub socket: Socket,
     /// The hub's page.
     pub web: Web,
     /// Where clients ask that know an address and a cookie only.
@@ -71,7 +73,7 @@ pub struct Configuration {
 }
 
 /// The tenant and the app that people sign in to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tenant {
     /// Where Entra ID is.
     pub authority: Authority,
@@ -103,7 +105,7 @@ impl Tenant {
 }
 
 /// How the app proves itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Credential {
     /// By a secret that it shares with the tenant.
     Secret(SecretFile),
@@ -111,6 +113,8 @@ pub enum Credential {
     Certificate(SecretFile),
     /// By a token that somebody whom the app trusts keeps fresh in this file.
     FederatedToken(PathBuf),
+    /// By an identity that this machine has in Azure: its client id, or the machine's own.
+    ManagedIdentity(Option<Guid>),
 }
 
 /// The socket of local processes, and whom it serves.
@@ -118,7 +122,7 @@ pub enum Credential {
 pub struct Socket {
     /// Where it is.
     pub path: PathBuf,
-    /// Whose processes are served: first and last uid.
+    /// Whose processes are served: first and last uid. The administrator's commands come this way too.
     pub uids: Vec<(u32, u32)>,
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use entrar_client::hub::open_session;
-use entrar_client::origin::{self as client, Origin, hub_here};
+use entrar_client::hub::{CookieSession, open_session};
+use entrar_client::origin::{Origin, hub_here};
 use entrar_client::remedy::{Reader, remedy};
 use entrar_core::agent::{OPEN_SESSION, Session};
 use entrar_core::env::Env;
@@ -35,10 +35,7 @@ pub(crate) fn commands(
     own: &Path,
 ) -> Result<(String, Option<String>), Error> {
     let (origin, session, warning) = match of_agent(env) {
-        Err(Error::NotRunning) => match hub_here(env)? {
-            Some(hub) => of_hub(env, &hub)?,
-            None => return Err(Error::NotRunning),
-        },
+        Err(Error::NotRunning) => of_hub(env)?.ok_or(Error::NotRunning)?,
         session => (Origin::Agent, session?, None),
     };
     let variables = variables(env, origin, &session, extras, own);
@@ -53,23 +50,30 @@ fn of_agent(env: &Env) -> Result<Session, Error> {
     })
 }
 
-fn of_hub(env: &Env, hub: &client::Session) -> Result<(Origin, Session, Option<String>), Error> {
+/// The session of this machine's hub, if there is one, and what is to be said of where its cookie lies.
+fn of_hub(env: &Env) -> Result<Option<(Origin, Session, Option<String>)>, Error> {
     let advice = |error: entrar_core::error::Error| {
         let words = remedy(&error, Some(Origin::Hub), Reader::Git);
         error.remedied(Some(&words))
     };
+    let Some(hub) = hub_here(env).map_err(advice)? else {
+        return Ok(None);
+    };
     let runtime = agent::runtime()?;
     let http = Http::new(hub.settings(env))?;
-    let opened = runtime
-        .block_on(open_session(&http, env, hub, agent::LONGEST_ANSWER))
+    let CookieSession {
+        session,
+        is_in_memory,
+    } = runtime
+        .block_on(open_session(&http, env, &hub, agent::LONGEST_ANSWER))
         .map_err(advice)?;
-    let warning = (!opened.is_in_memory).then(|| {
+    let directory = &session.directory;
+    let warning = (!is_in_memory).then(|| {
         format!(
-            "the session's cookie lies in {}, which is not known to be in memory: set XDG_RUNTIME_DIR or {VARIABLE} to a directory that is, and is yours alone",
-            opened.session.directory
+            "the session's cookie lies in {directory}, which is not known to be in memory: set XDG_RUNTIME_DIR or {VARIABLE} to a directory that is, and is yours alone"
         )
     });
-    Ok((Origin::Hub, opened.session, warning))
+    Ok(Some((Origin::Hub, session, warning)))
 }
 
 /// Names and values; what has no value is unset.

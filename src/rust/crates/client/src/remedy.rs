@@ -89,7 +89,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
             "Ask the administrator of Posit Workbench to set launcher-sessions-callback-address and to enable delegated Azure credentials.",
             "Ask the administrator of Posit Workbench to set launcher-sessions-callback-address and to enable delegated Azure credentials; or sign in to Azure DevOps another way: `entrar::use_azure_git(remove = TRUE)` in R takes this helper out.",
         ),
-        (Kind::NoSession, Some(Hub)) => both("The hub is not running: ask its administrator."),
+        (Kind::NoSession, Some(Hub)) => both("Ask the administrator of the hub to start it."),
         (Kind::NoSession, Some(Agent)) => (
             "Sign in with azure_sign_in(): a sign-in ends with its agent.",
             "Sign in with `entrar::azure_sign_in()` in R: a sign-in ends with its agent.",
@@ -188,6 +188,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use entrar_core::env::Env;
     use entrar_core::resource::DEVOPS;
     use std::collections::BTreeSet;
 
@@ -223,6 +224,32 @@ mod tests {
                 assert!(!remedy.contains("azure_sign_in"), "{remedy}");
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn at_a_hubs_socket_nobody_is_told_to_look_at_an_address_or_a_cookie() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hub.sock");
+        let _hub = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let places = [
+            ("ENTRAR_RUNTIME_DIR", "/nowhere/entrar"),
+            ("ENTRAR_HUB_SOCKET", path.to_str().unwrap()),
+        ];
+        let session = Session::find(&Env::fixed(&places, 0.0)).unwrap();
+        for kind in Kind::ALL {
+            let error = advised(&session, Error::new(*kind, "no"));
+            for reader in [Reader::R, Reader::Git] {
+                let words = remedy(&error, Some(Origin::Hub), reader);
+                assert!(words.ends_with('.'), "{words}");
+                for word in ["RS_SERVER_ADDRESS", "cookie", "proxy"] {
+                    assert!(!words.contains(word), "{kind}: {words}");
+                }
+            }
+        }
+        let own = Error::new(Kind::Unreachable, "no").remedied(Some("Do this."));
+        let words = remedy(&advised(&session, own), None, Reader::R);
+        assert_eq!(words, "Do this.");
     }
 
     #[test]

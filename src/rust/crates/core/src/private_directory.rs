@@ -257,8 +257,10 @@ const NETWORK: [u32; 13] = [
     0x7461_636F, // OCFS2
 ];
 
+/// Whether a file or directory is on a file system that other machines see too.
 #[cfg(target_os = "linux")]
-fn is_on_network(directory: &std::fs::File) -> bool {
+#[must_use]
+pub fn is_on_network(directory: &std::fs::File) -> bool {
     // The kernel's number has 32 bits; the type that it comes in may be wider, or signed.
     let number = rustix::fs::fstatfs(directory).map(|found| found.f_type as u32);
     number.is_ok_and(|number| NETWORK.contains(&number))
@@ -284,7 +286,8 @@ fn is_in_memory(_: &Path) -> bool {
 
 /// Only Linux's numbers are known here: elsewhere a network file system is not noticed.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn is_on_network(_: &std::fs::File) -> bool {
+#[must_use]
+pub fn is_on_network(_: &std::fs::File) -> bool {
     false
 }
 

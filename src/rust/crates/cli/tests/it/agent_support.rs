@@ -18,6 +18,7 @@ use entrar_core::agent::{BEGIN, Progress, STATUS, WAIT};
 use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Http;
+use entrar_core::hub_socket;
 use entrar_core::resource::Resource;
 use entrar_core::session_directory::VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +126,8 @@ impl Place {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.base.path())
             .env(VARIABLE, self.path())
+            // No hub is met, whatever there is on this machine.
+            .env(hub_socket::VARIABLE, hub_socket::OFF)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -181,13 +184,19 @@ impl Place {
     }
 
     fn env(&self) -> Env {
-        Env::fixed(&[(VARIABLE, self.path().to_str().unwrap())], 0.0)
+        let path = self.path();
+        let places = [
+            (VARIABLE, path.to_str().unwrap()),
+            (hub_socket::VARIABLE, hub_socket::OFF),
+        ];
+        Env::fixed(&places, 0.0)
     }
 
     /// Asks the agent as R does.
     pub(crate) fn ask(&self, name: &str, parameters: Value) -> Result<Value, Error> {
         let env = self.env();
-        let session = Session::of_agent(&env)?.expect("there is no socket");
+        let session = Session::of_agent(&env)?;
+        let session = session.ok_or_else(|| Error::new(Kind::NoSession, "there is no socket"))?;
         let http = Http::new(session.settings(&env))?;
         waited(agent::ask(
             &http,
@@ -213,12 +222,7 @@ impl Place {
 
     /// The kind of the error that asking for `name` ends in.
     pub(crate) fn ask_kind(&self, name: &str) -> Kind {
-        let env = self.env();
-        match Session::of_agent(&env).unwrap() {
-            // The socket is gone.
-            None => Kind::NoSession,
-            Some(_) => self.ask(name, json!({})).unwrap_err().kind(),
-        }
+        self.ask(name, json!({})).unwrap_err().kind()
     }
 
     /// Who is signed in, by the name for show.

@@ -17,3 +17,5 @@ mod agent_support;
 mod demo;
 #[cfg(unix)]
 mod emulator;
+#[cfg(target_os = "linux")]
+mod hub;

@@ -407,6 +407,42 @@ fn a_persons_own_agent_is_asked_through_its_socket() {
 
 #[cfg(unix)]
 #[test]
+fn a_hub_is_asked_through_its_socket_and_what_is_kept_is_kept_under_its_mark() {
+    let session = Session::nowhere();
+    let socket = session.file("hub.sock");
+    let session = session.with("ENTRAR_HUB_SOCKET", socket.to_str().unwrap());
+    let server = Server::hub_of(&session, TOKEN);
+    let sign_in = |mark: &str| std::fs::write(session.file("mark"), mark).unwrap();
+    sign_in("canary-mark-1");
+    let granted = || {
+        let requests = server.requests();
+        let tokens = requests.iter().filter(|body| body.contains("params"));
+        tokens.count()
+    };
+    for _ in 0..2 {
+        assert!(get(&session, CLONE).stdout.contains(TOKEN));
+    }
+    assert_eq!(granted(), exchanges(2));
+    let socket = std::fs::canonicalize(socket).unwrap();
+    let expected = format!("session: the hub ({})", socket.display());
+    assert_eq!(session.trace(CLONE)[2], expected);
+
+    // What was kept of one sign-in is nobody's after the next.
+    let before = granted();
+    sign_in("canary-mark-2");
+    assert!(get(&session, CLONE).stdout.contains(TOKEN));
+    assert_eq!(granted(), before + 1);
+    // Where the hub's answer is none, nothing is kept.
+    let before = granted();
+    sign_in("\"");
+    for _ in 0..2 {
+        assert!(get(&session, CLONE).stdout.contains(TOKEN));
+    }
+    assert_eq!(granted(), before + 2);
+}
+
+#[cfg(unix)]
+#[test]
 fn where_a_persons_own_agent_has_ended_it_says_how_to_sign_in() {
     let session = Session::nowhere().with("GIT_TERMINAL_PROMPT", "0");
     let socket = session.agents_directory().socket_path();

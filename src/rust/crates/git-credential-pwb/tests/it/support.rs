@@ -43,8 +43,10 @@ impl Session {
             directory,
             variables: variables.into(),
         };
-        // Nobody's agent is met, whatever there is on this machine.
-        session.with("ENTRAR_RUNTIME_DIR", &format!("{path}/entrar"))
+        // Nobody's agent and no hub is met, whatever there is on this machine.
+        session
+            .with("ENTRAR_RUNTIME_DIR", &format!("{path}/entrar"))
+            .with("ENTRAR_HUB_SOCKET", "off")
     }
 
     /// With this server and a cookie for it.
@@ -141,6 +143,13 @@ pub fn exchanges(requests: usize) -> usize {
     if kernel_keeps_keys() { 1 } else { requests }
 }
 
+/// What a request is told apart by.
+#[derive(Default)]
+struct Asked {
+    path: String,
+    cookie: String,
+}
+
 /// A server that remembers the requests' bodies.
 pub struct Server {
     pub address: String,
@@ -158,7 +167,8 @@ impl Server {
     fn replying(reply: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        Self::on(address, reply, move || listener.accept().unwrap().0)
+        let accept = move || listener.accept().unwrap().0;
+        Self::on(address, move |asked| reply(&asked.cookie), accept)
     }
 
     /// A person's own agent, which grants this token through its socket.
@@ -171,9 +181,30 @@ impl Server {
         Self::on(String::new(), move |_| reply.clone(), accept)
     }
 
+    /// A hub, which grants this token through its socket, and tells the mark that the file `mark` holds.
+    #[cfg(unix)]
+    pub fn hub_of(session: &Session, token: &str) -> Self {
+        let listener = std::os::unix::net::UnixListener::bind(session.file("hub.sock")).unwrap();
+        let (granted, mark) = (granted(token, 3599), session.file("mark"));
+        let answer = move |asked: &Asked| {
+            if asked.path == "/hub/me" {
+                let mark = std::fs::read_to_string(&mark).unwrap();
+                let me = r#""user":"ada","uid":1,"machine":"m","page":"https://hub.example","binding":"mapped""#;
+                reply(
+                    "200 OK",
+                    &format!(r#"{{"result":{{{me},"account":null,"mark":"{mark}"}}}}"#),
+                )
+            } else {
+                reply("200 OK", &granted)
+            }
+        };
+        let accept = move || listener.accept().unwrap().0;
+        Self::on(String::new(), answer, accept)
+    }
+
     fn on<Stream: Read + Write>(
         address: String,
-        reply: impl Fn(&str) -> String + Send + 'static,
+        reply: impl Fn(&Asked) -> String + Send + 'static,
         accept: impl Fn() -> Stream + Send + 'static,
     ) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -182,14 +213,17 @@ impl Server {
             loop {
                 let mut reader = BufReader::new(accept());
                 let mut length = 0;
-                let mut cookie = String::new();
+                let mut asked = Asked::default();
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                line.split(' ').nth(1).unwrap().clone_into(&mut asked.path);
                 loop {
                     let mut line = String::new();
                     reader.read_line(&mut line).unwrap();
                     if let Some((name, value)) = line.split_once(':') {
                         match name.to_ascii_lowercase().as_str() {
                             "content-length" => length = value.trim().parse().unwrap(),
-                            COOKIE_HEADER => value.trim().clone_into(&mut cookie),
+                            COOKIE_HEADER => value.trim().clone_into(&mut asked.cookie),
                             _ => {}
                         }
                     }
@@ -201,7 +235,7 @@ impl Server {
                 reader.read_exact(&mut body).unwrap();
                 let body = String::from_utf8(body).unwrap();
                 remembered.lock().unwrap().push(body);
-                let _ = reader.get_mut().write_all(reply(&cookie).as_bytes());
+                let _ = reader.get_mut().write_all(reply(&asked).as_bytes());
             }
         });
         Self { address, requests }

@@ -1,0 +1,3 @@
+//! The ways in for processes: the socket of this machine, and what launchers ask.
+
+pub mod socket;

@@ -1,0 +1,303 @@
+//! The administrator's requests: `POST /admin/NAME` through the hub's socket, from root or the hub's own user. None of them
+//! yields a token.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use entrar_broker::accounts::AccountId;
+use entrar_broker::listen::Peer;
+use entrar_core::error::{Error, Kind};
+use entrar_core::hub::Failure;
+use entrar_core::private_directory::own_uid;
+use entrar_core::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::doors::socket::{of_store, read, some, written};
+use crate::hub::Hub;
+use crate::store::{AuditFilter, Event, OpenedBy, Recorded, Session};
+
+/// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
+pub const PEOPLE: &str = "people";
+/// Sessions that are open: takes `{}`, gives a list of [`OpenSession`].
+pub const SESSIONS: &str = "sessions";
+/// Signs a person out everywhere: takes a [`Whom`], gives a [`Done`].
+pub const REVOKE: &str = "revoke";
+/// Signs everybody out: takes `{}`, gives a [`Done`].
+pub const REVOKE_ALL: &str = "revoke_all";
+/// Signs a person out and forgets which local user they are: takes a [`Whom`], gives a [`Done`].
+pub const UNBIND: &str = "unbind";
+/// The audit: takes a [`Since`], gives a list of [`AuditRow`].
+pub const AUDIT: &str = "audit";
+/// Seals everything under the first key: takes `{}`, gives a [`Done`].
+pub const REKEY: &str = "rekey";
+
+/// A person by local user, user name or object id.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Whom {
+    /// It.
+    pub person: String,
+}
+
+/// How many rows of the audit.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Since {
+    /// Not before this time, in Unix seconds.
+    pub since: f64,
+    /// The newest so many.
+    pub most: u32,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Done {
+    /// In a sentence.
+    pub said: String,
+}
+
+/// Somebody whom the hub knows.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Person {
+    /// The local user, if one is bound.
+    pub user: Option<String>,
+    /// That user's uid.
+    pub uid: Option<u32>,
+    /// The user name, for show.
+    pub username: Option<String>,
+    /// The tenant's id.
+    pub tenant: String,
+    /// The object id.
+    pub object_id: String,
+    /// When they signed in, in Unix seconds; `None` for who is bound and signed out.
+    pub signed_in_at: Option<f64>,
+}
+
+/// A session.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OpenSession {
+    /// Its id.
+    pub id: String,
+    /// Whose.
+    pub user: String,
+    /// Where.
+    pub machine: String,
+    /// By the socket, or by which launcher.
+    pub opened_by: String,
+    /// When, in Unix seconds.
+    pub opened_at: f64,
+    /// Until when, in Unix seconds.
+    pub expires_at: f64,
+}
+
+/// The administrator's routes.
+pub fn routes(hub: &Arc<Hub>) -> Router {
+    Router::new()
+        .route("/admin/{name}", post(answer))
+        .with_state(Arc::clone(hub))
+}
+
+async fn answer(
+    State(hub): State<Arc<Hub>>,
+    Path(name): Path<String>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Response {
+    let by = match peer {
+        Peer::Unix { uid } if uid == 0 || uid == own_uid() => uid,
+        _ => {
+            let denied = Error::new(
+                Kind::AccessDenied,
+                "only root and the hub's own user administer it",
+            )
+            .remedied(Some("Run this with sudo."));
+            return Json(json!({ "failure": Failure::from(&denied) })).into_response();
+        }
+    };
+    let reply = match hub.administered(by, &name, &body).await {
+        Ok(Some(result)) => json!({ "result": result }),
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(error) => json!({ "failure": Failure::from(&error) }),
+    };
+    ([(CACHE_CONTROL, "no-store")], Json(reply)).into_response()
+}
+
+impl Hub {
+    async fn administered(&self, by: u32, name: &str, body: &[u8]) -> Result<Option<Value>, Error> {
+        let result = match name {
+            PEOPLE => written(self.people().await?),
+            SESSIONS => written(self.open_sessions().await?),
+            REVOKE => {
+                let (account, shown) = self.person(&read::<Whom>(body)?.person).await?;
+                let binding = self
+                    .store
+                    .binding_of_account(account)
+                    .await
+                    .map_err(of_store)?;
+                self.sign_out(account, binding.as_ref().map(|binding| &binding.user))
+                    .await?;
+                self.administrated(by, "revoke", Some(account)).await?;
+                written(Done {
+                    said: format!(
+                        "{shown} is signed out; tokens that are out live on for 60 to 90 minutes"
+                    ),
+                })
+            }
+            REVOKE_ALL => {
+                let mut count = 0;
+                for person in self.store.people().await.map_err(of_store)? {
+                    if person.signed_in {
+                        self.sign_out(
+                            person.account,
+                            person.binding.as_ref().map(|binding| &binding.user),
+                        )
+                        .await?;
+                        count += 1;
+                    }
+                }
+                self.store.end_all_sessions().await.map_err(of_store)?;
+                self.administrated(by, "revoke --all", None).await?;
+                written(Done {
+                    said: format!("everybody is signed out ({count}), and every session has ended"),
+                })
+            }
+            UNBIND => {
+                let (account, shown) = self.person(&read::<Whom>(body)?.person).await?;
+                let binding = self
+                    .store
+                    .binding_of_account(account)
+                    .await
+                    .map_err(of_store)?;
+                self.sign_out(account, binding.as_ref().map(|binding| &binding.user))
+                    .await?;
+                self.store.unbind(account).await.map_err(of_store)?;
+                self.administrated(by, "unbind", Some(account)).await?;
+                written(Done {
+                    said: format!(
+                        "{shown} is signed out and bound to nobody: the next sign-in asks anew"
+                    ),
+                })
+            }
+            AUDIT => {
+                let Since { since, most } = read(body)?;
+                let filter = AuditFilter {
+                    since: Some(UnixTime::new(since)),
+                    limit: Some(most),
+                    ..AuditFilter::default()
+                };
+                let rows = self.store.rows(&filter).await.map_err(of_store)?;
+                written(rows.iter().map(row).collect::<Vec<_>>())
+            }
+            _ => return Ok(None),
+        };
+        result.map(Some)
+    }
+
+    async fn administrated(
+        &self,
+        by: u32,
+        what: &str,
+        account: Option<AccountId>,
+    ) -> Result<(), Error> {
+        let mut row = self.row(Event::Command);
+        row.account = account;
+        row.detail = Some(format!("{what}, by uid {by}"));
+        self.store.append(&row).await.map_err(of_store)
+    }
+
+    async fn people(&self) -> Result<Vec<Person>, Error> {
+        let people = self.store.people().await.map_err(of_store)?;
+        Ok(people
+            .into_iter()
+            .map(|person| Person {
+                user: person
+                    .binding
+                    .as_ref()
+                    .map(|binding| binding.user.name.clone()),
+                uid: person.binding.as_ref().map(|binding| binding.user.uid),
+                username: some(&person.profile.username),
+                tenant: person.account.tid.to_string(),
+                object_id: person.account.oid.to_string(),
+                signed_in_at: person
+                    .profile
+                    .signed_in_at
+                    .filter(|_| person.signed_in)
+                    .map(UnixTime::seconds),
+            })
+            .collect())
+    }
+
+    async fn open_sessions(&self) -> Result<Vec<OpenSession>, Error> {
+        let sessions = self.store.sessions(self.now()).await.map_err(of_store)?;
+        Ok(sessions
+            .into_iter()
+            .map(|session: Session| OpenSession {
+                id: session.id.as_str().to_owned(),
+                user: session.user.to_string(),
+                machine: session.machine,
+                opened_by: match session.opened_by {
+                    OpenedBy::Socket => "socket".to_owned(),
+                    OpenedBy::Launcher(name) => name,
+                },
+                opened_at: session.opened_at.seconds(),
+                expires_at: session.expires_at.seconds(),
+            })
+            .collect())
+    }
+
+    /// The one account that a text means.
+    async fn person(&self, text: &str) -> Result<(AccountId, String), Error> {
+        let people = self.store.people().await.map_err(of_store)?;
+        let mut found = people.into_iter().filter(|person| {
+            let user = person
+                .binding
+                .as_ref()
+                .map(|binding| binding.user.name.as_str());
+            let username = &person.profile.username;
+            user == Some(text)
+                || username.eq_ignore_ascii_case(text)
+                || person.account.oid.to_string() == text
+        });
+        match (found.next(), found.next()) {
+            (Some(person), None) => {
+                let user = person.binding.map(|binding| binding.user.name);
+                let shown = user
+                    .or(some(&person.profile.username))
+                    .unwrap_or_else(|| person.account.to_string());
+                Ok((person.account, shown))
+            }
+            (None, _) => Err(Error::new(
+                Kind::BadResource,
+                format!("the hub knows nobody by {text}"),
+            )
+            .remedied(Some("`entrar-hub people` lists everybody."))),
+            _ => Err(
+                Error::new(Kind::BadResource, format!("{text} may be several people"))
+                    .remedied(Some("Name the person by object id.")),
+            ),
+        }
+    }
+}
+
+/// A row of the audit as it is printed.
+fn row(recorded: &Recorded) -> Value {
+    let row = &recorded.row;
+    json!({
+        "number": recorded.number,
+        "at": row.at.seconds(),
+        "event": row.event.as_str(),
+        "account": row.account.map(|account| account.to_string()),
+        "user": row.user.as_ref().map(ToString::to_string),
+        "session": row.session,
+        "machine": row.machine,
+        "resource": row.resource,
+        "result": row.result,
+        "correlation_id": row.correlation_id,
+        "detail": row.detail,
+    })
+}

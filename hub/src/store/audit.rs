@@ -1,0 +1,241 @@
+//! What has happened: rows that are only ever added, and deleted when they are older than they are kept for.
+
+use std::str::FromStr;
+
+use entrar_broker::accounts::AccountId;
+use entrar_core::time::UnixTime;
+use rusqlite::Row;
+
+use super::sqlite::Db;
+use super::{LocalUser, Store, StoreError, UnknownWord, account_at, parsed_at};
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody asked for a token.
+    Token,
+    /// Somebody signed in, or tried to.
+    SignIn,
+    /// Somebody signed out, or was signed out.
+    SignOut,
+    /// An account was bound to a user, or was to be.
+    Bind,
+    /// The administrator took a binding away.
+    Unbind,
+    /// A session was opened through the socket.
+    OpenSession,
+    /// A launcher opened a session, or wanted to.
+    LauncherSession,
+    /// A session was ended.
+    EndSession,
+    /// A pairing code was typed.
+    Pair,
+    /// A command of the administrator's.
+    Command,
+}
+
+impl Event {
+    const ALL: [Self; 10] = [
+        Self::Token,
+        Self::SignIn,
+        Self::SignOut,
+        Self::Bind,
+        Self::Unbind,
+        Self::OpenSession,
+        Self::LauncherSession,
+        Self::EndSession,
+        Self::Pair,
+        Self::Command,
+    ];
+
+    /// Its word in the database and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::SignIn => "sign_in",
+            Self::SignOut => "sign_out",
+            Self::Bind => "bind",
+            Self::Unbind => "unbind",
+            Self::OpenSession => "open_session",
+            Self::LauncherSession => "launcher_session",
+            Self::EndSession => "end_session",
+            Self::Pair => "pair",
+            Self::Command => "command",
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.as_str() == word)
+            .ok_or_else(|| UnknownWord(word.to_owned()))
+    }
+}
+
+/// One thing that has happened. No secret is ever in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When.
+    pub at: UnixTime,
+    /// What.
+    pub event: Event,
+    /// Whose account.
+    pub account: Option<AccountId>,
+    /// Which user of this machine.
+    pub user: Option<LocalUser>,
+    /// From which session, by its id.
+    pub session: Option<String>,
+    /// On which machine, or by which launcher.
+    pub machine: Option<String>,
+    /// For which resource.
+    pub resource: Option<String>,
+    /// `ok`, or the kind of the error.
+    pub result: String,
+    /// The tenant's correlation id.
+    pub correlation_id: Option<String>,
+    /// What else there is to say.
+    pub detail: Option<String>,
+}
+
+/// A row with its number. Numbers grow, and none is ever used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The number.
+    pub number: i64,
+    /// What happened.
+    pub row: AuditRow,
+}
+
+/// Which rows. All conditions hold; those that are absent do not count.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// With a greater number: how one reads on.
+    pub after: Option<i64>,
+    /// From this moment.
+    pub since: Option<UnixTime>,
+    /// Before this moment.
+    pub until: Option<UnixTime>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Of the user with this uid.
+    pub uid: Option<u32>,
+    /// Of this event.
+    pub event: Option<Event>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+const COLUMNS: &str = "id, at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail";
+
+impl Store {
+    /// Adds a row; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// Those of the database. Then nothing may happen that the row was to record.
+    pub async fn append(&self, row: &AuditRow) -> Result<(), StoreError> {
+        let row = row.clone();
+        self.threads.write(move |db| append(db, &row)).await
+    }
+
+    /// The rows that a filter lets through, by number.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rows(&self, filter: &AuditFilter) -> Result<Vec<Recorded>, StoreError> {
+        let filter = filter.clone();
+        self.threads.read(move |db| rows(db, &filter)).await
+    }
+
+    /// Deletes the rows from before this moment; how many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn purge_audit(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let run = move |db: &Db<'_>| {
+            db.execute(
+                "UPDATE state SET value = max(value, ?) WHERE name = 'audit_kept_from'",
+                (before.seconds(),),
+            )?;
+            let deleted = db.execute("DELETE FROM audit WHERE at < ?", (before.seconds(),))?;
+            Ok(deleted as u64)
+        };
+        self.threads.write(run).await
+    }
+}
+
+fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO audit (at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.at.seconds(),
+            row.event.as_str(),
+            row.account.map(|account| account.tid.to_string()),
+            row.account.map(|account| account.oid.to_string()),
+            row.user.as_ref().map(|user| user.uid),
+            row.user.as_ref().map(|user| &user.name),
+            &row.session,
+            &row.machine,
+            &row.resource,
+            &row.result,
+            &row.correlation_id,
+            &row.detail,
+        ),
+    )?;
+    Ok(())
+}
+
+fn rows(db: &Db<'_>, filter: &AuditFilter) -> Result<Vec<Recorded>, StoreError> {
+    db.rows(
+        &format!(
+            "SELECT {COLUMNS} FROM audit WHERE id > coalesce(?1, -1)
+             AND at >= coalesce(?2, at) AND (?3 IS NULL OR at < ?3)
+             AND (?4 IS NULL OR (tid = ?4 AND oid = ?5)) AND (?6 IS NULL OR uid = ?6) AND (?7 IS NULL OR event = ?7)
+             ORDER BY id LIMIT coalesce(?8, -1)"
+        ),
+        (
+            filter.after,
+            filter.since.map(UnixTime::seconds),
+            filter.until.map(UnixTime::seconds),
+            filter.account.map(|account| account.tid.to_string()),
+            filter.account.map(|account| account.oid.to_string()),
+            filter.uid,
+            filter.event.map(Event::as_str),
+            filter.limit,
+        ),
+        recorded_at,
+    )
+}
+
+fn recorded_at(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    let tid: Option<String> = row.get(3)?;
+    let account = tid.map(|_| account_at(row, 3, 4)).transpose()?;
+    let uid: Option<u32> = row.get(5)?;
+    let user = match uid {
+        Some(uid) => Some(LocalUser {
+            uid,
+            name: row.get(6)?,
+        }),
+        None => None,
+    };
+    Ok(Recorded {
+        number: row.get(0)?,
+        row: AuditRow {
+            at: UnixTime::new(row.get(1)?),
+            event: parsed_at(row, 2)?,
+            account,
+            user,
+            session: row.get(7)?,
+            machine: row.get(8)?,
+            resource: row.get(9)?,
+            result: row.get(10)?,
+            correlation_id: row.get(11)?,
+            detail: row.get(12)?,
+        },
+    })
+}

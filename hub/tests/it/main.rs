@@ -1,0 +1,17 @@
+//! The hub as those meet it who use it: people in a browser, their processes, its administrator.
+
+// The helpers below are test code too, which clippy.toml's exceptions do not see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+mod browser;
+mod commands;
+mod local;
+mod machine;
+mod pages;
+mod web;
+mod whole_way;
