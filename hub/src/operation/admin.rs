@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::doors::socket::{of_store, read, some, written};
 use crate::hub::Hub;
-use crate::store::{AuditFilter, Event, From, Launcher, OpenedBy, Recorded, Session};
+use crate::store::{Event, From, Launcher, OpenedBy, Recorded, Session};
 
 /// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
 pub const PEOPLE: &str = "people";
@@ -240,12 +240,11 @@ impl Hub {
             }
             AUDIT => {
                 let Since { since, most } = read(body)?;
-                let filter = AuditFilter {
-                    since: Some(UnixTime::new(since)),
-                    limit: Some(most),
-                    ..AuditFilter::default()
-                };
-                let rows = self.store.rows(&filter).await.map_err(of_store)?;
+                let rows = self
+                    .store
+                    .rows(UnixTime::new(since), most)
+                    .await
+                    .map_err(of_store)?;
                 written(rows.iter().map(row).collect::<Vec<_>>())
             }
             REKEY => {

@@ -111,25 +111,6 @@ pub struct Recorded {
     pub row: AuditRow,
 }
 
-/// Which rows. All conditions hold; those that are absent do not count.
-#[derive(Clone, Debug, Default)]
-pub struct AuditFilter {
-    /// With a greater number: how one reads on.
-    pub after: Option<i64>,
-    /// From this moment.
-    pub since: Option<UnixTime>,
-    /// Before this moment.
-    pub until: Option<UnixTime>,
-    /// Of this account.
-    pub account: Option<AccountId>,
-    /// Of the user with this uid.
-    pub uid: Option<u32>,
-    /// Of this event.
-    pub event: Option<Event>,
-    /// At most so many.
-    pub limit: Option<u32>,
-}
-
 const COLUMNS: &str = "id, at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail";
 
 impl Store {
@@ -142,13 +123,12 @@ impl Store {
         self.threads.write(move |db| append(db, &row)).await
     }
 
-    /// The rows that a filter lets through, by number.
+    /// The newest so many rows since a moment, the oldest of them first.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn rows(&self, filter: &AuditFilter) -> Result<Vec<Recorded>, StoreError> {
-        let filter = filter.clone();
-        self.threads.read(move |db| rows(db, &filter)).await
+    pub async fn rows(&self, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.threads.read(move |db| rows(db, since, newest)).await
     }
 
     /// Deletes the rows from before this moment; how many.
@@ -190,26 +170,14 @@ fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn rows(db: &Db<'_>, filter: &AuditFilter) -> Result<Vec<Recorded>, StoreError> {
-    db.rows(
-        &format!(
-            "SELECT {COLUMNS} FROM audit WHERE id > coalesce(?1, -1)
-             AND at >= coalesce(?2, at) AND (?3 IS NULL OR at < ?3)
-             AND (?4 IS NULL OR (tid = ?4 AND oid = ?5)) AND (?6 IS NULL OR uid = ?6) AND (?7 IS NULL OR event = ?7)
-             ORDER BY id LIMIT coalesce(?8, -1)"
-        ),
-        (
-            filter.after,
-            filter.since.map(UnixTime::seconds),
-            filter.until.map(UnixTime::seconds),
-            filter.account.map(|account| account.tid.to_string()),
-            filter.account.map(|account| account.oid.to_string()),
-            filter.uid,
-            filter.event.map(Event::as_str),
-            filter.limit,
-        ),
+fn rows(db: &Db<'_>, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {
+    let mut rows = db.rows(
+        &format!("SELECT {COLUMNS} FROM audit WHERE at >= ? ORDER BY id DESC LIMIT ?"),
+        (since.seconds(), newest),
         recorded_at,
-    )
+    )?;
+    rows.reverse();
+    Ok(rows)
 }
 
 fn recorded_at(row: &Row<'_>) -> rusqlite::Result<Recorded> {

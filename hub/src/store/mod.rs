@@ -31,7 +31,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 pub use accounts::{Person, Profile, ProfileNames};
-pub use audit::{AuditFilter, AuditRow, Event, Recorded};
+pub use audit::{AuditRow, Event, Recorded};
 pub use bindings::{Binding, Bound, BoundBy, LocalUser};
 pub use error::StoreError;
 pub use launchers::{From, Launcher};

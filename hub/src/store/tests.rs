@@ -8,8 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::testing::{ADA, BOB, NOW, Place, user};
 use super::{
-    AuditFilter, AuditRow, Binding, Bound, BoundBy, Event, NewSession, OpenedBy, ProfileNames,
-    Store, StoreError,
+    AuditRow, Binding, Bound, BoundBy, Event, NewSession, OpenedBy, ProfileNames, Store, StoreError,
 };
 use crate::keys::Keys;
 
@@ -379,9 +378,12 @@ async fn the_audit_is_added_to_and_never_changed() {
     for event in [Event::SignIn, Event::Token, Event::SignOut] {
         store.append(&row(event)).await.unwrap();
     }
-    let rows = store.rows(&AuditFilter::default()).await.unwrap();
+    let rows = store.rows(NOW, 1_000).await.unwrap();
     let events: Vec<_> = rows.iter().map(|recorded| recorded.row.event).collect();
-    assert_eq!(events.len(), 3);
+    assert_eq!(events, [Event::SignIn, Event::Token, Event::SignOut]);
+    let newest = store.rows(NOW, 1).await.unwrap();
+    assert_eq!(newest[0].row.event, Event::SignOut);
+    assert!(store.rows(NOW + 1.0, 9).await.unwrap().is_empty());
     let stolen = place.stolen();
     for change in ["UPDATE audit SET result = 'x'", "DELETE FROM audit"] {
         let refused = stolen.execute_batch(change).unwrap_err().to_string();
@@ -389,13 +391,7 @@ async fn the_audit_is_added_to_and_never_changed() {
     }
     assert_eq!(store.purge_audit(NOW).await.unwrap(), 0);
     assert_eq!(store.purge_audit(NOW + 1.0).await.unwrap(), 3);
-    assert!(
-        store
-            .rows(&AuditFilter::default())
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.rows(NOW, 1_000).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -422,8 +418,8 @@ async fn another_key_and_a_newer_schema_are_refused() {
         "this is no database, though it is long enough to look like one",
     )
     .unwrap();
-    let text = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o600));
-    std::fs::set_permissions(place.path("other.db"), text).unwrap();
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.path("other.db"), own).unwrap();
     assert!(
         Store::open(&place.path("other.db"), place.keys())
             .await
@@ -451,10 +447,7 @@ async fn two_hundred_at_once_lose_nothing() {
     for task in tasks {
         assert!(task.await.unwrap());
     }
-    assert_eq!(
-        store.rows(&AuditFilter::default()).await.unwrap().len(),
-        200
-    );
+    assert_eq!(store.rows(NOW, 1_000).await.unwrap().len(), 200);
     assert!(newest(&store).await.unwrap().0.starts_with("refresh-"));
 }
 
@@ -507,10 +500,7 @@ async fn a_full_disk_is_told_and_nothing_is_lost() {
     };
     assert!(matches!(full, StoreError::Unavailable(_)), "{full}");
     assert_eq!(newest(&store).await.unwrap().0, "first");
-    assert_eq!(
-        store.rows(&AuditFilter::default()).await.unwrap().len(),
-        kept
-    );
+    assert_eq!(store.rows(NOW, 1_000).await.unwrap().len(), kept);
     let remounted = Command::new("mount")
         .args(["-o", "remount,size=8m"])
         .arg(small.0.path())

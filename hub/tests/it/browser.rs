@@ -156,6 +156,14 @@ impl Browser {
         self.ask(Method::POST, &url, Some(form)).await
     }
 
+    /// The same from the account page of somebody who has to.
+    pub(crate) async fn sign_in_again(&mut self, user: &str) -> Page {
+        let account = self.open(&self.hub.clone()).await;
+        let tenant = self.press(&account, "/sign-in", &[]).await;
+        self.at_tenant(&tenant, &[("answer", "sign_in"), ("user", user)])
+            .await
+    }
+
     /// The hub's page, the tenant's, and back.
     pub(crate) async fn sign_in(&mut self, user: &str) -> Page {
         let start = self.open(&self.hub.clone()).await;

@@ -1,19 +1,22 @@
 //! A machine with a hub on it, an emulated tenant, and local users, who are made with `useradd` and removed at the end.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entra_emulator::{App, Credential, Emulator, Options, Tenant, User};
+use entra_emulator::{App, Credential, Emulator, Fault, Options, Tenant, User};
 use entrar_hub::configuration::Configuration;
 use entrar_hub::keys::Keys;
 use entrar_hub::serve::Serving;
 use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
+
+use crate::browser::Browser;
 
 pub(crate) const STORAGE: &str = "https://storage.azure.com";
 
@@ -120,7 +123,9 @@ impl Drop for Local {
 /// The machine.
 pub(crate) struct Machine {
     pub(crate) directory: TempDir,
-    pub(crate) emulator: Emulator,
+    pub(crate) tenant: Arc<Tenant>,
+    address: SocketAddr,
+    emulator: Option<Emulator>,
     pub(crate) page: Url,
     pub(crate) rpc: String,
     pub(crate) serving: Option<Serving>,
@@ -129,6 +134,26 @@ pub(crate) struct Machine {
 impl Machine {
     /// A hub for these users of the tenant, whose settings are changed so.
     pub(crate) async fn new(users: Vec<User>, change: impl FnOnce(String) -> String) -> Self {
+        Self::with_faults(users, Vec::new(), change).await
+    }
+
+    /// The same at a tenant with these faults.
+    pub(crate) async fn with_faults(
+        users: Vec<User>,
+        faults: Vec<Fault>,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
+        let mut machine = Self::without_hub(users, faults, change);
+        machine.start().await;
+        machine
+    }
+
+    /// The same before the hub is started.
+    pub(crate) fn without_hub(
+        users: Vec<User>,
+        faults: Vec<Fault>,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let ports = [free_port(), free_port()];
         let page = format!("http://localhost:{}/", ports[0]);
         let app = App {
@@ -139,10 +164,17 @@ impl Machine {
         let options = Options {
             apps: vec![app],
             users,
+            faults,
             ..Options::default()
         };
         let tenant = Arc::new(Tenant::new(options).unwrap());
-        let emulator = Emulator::start(tenant, ([127, 0, 0, 1], 0).into()).unwrap();
+        let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = emulator
+            .url()
+            .strip_prefix("http://")
+            .unwrap()
+            .parse()
+            .unwrap();
         let directory = tempfile::tempdir().unwrap();
         let mode = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
@@ -179,22 +211,30 @@ listen = "127.0.0.1:{rpc}"
 rule = "{{user}}@example.com"
 tenants = ["{tenant}"]
 "#,
-            tenant = emulator.tenant().id(),
-            client = emulator.tenant().client_id(),
+            tenant = tenant.id(),
+            client = tenant.client_id(),
             authority = emulator.url(),
             web = ports[0],
             rpc = ports[1],
         );
         fs::write(at("hub.toml"), change(settings)).unwrap();
-        let mut machine = Self {
+        Self {
             page: Url::parse(&page).unwrap(),
             rpc: format!("http://127.0.0.1:{}", ports[1]),
             directory,
-            emulator,
+            tenant,
+            address,
+            emulator: Some(emulator),
             serving: None,
-        };
-        machine.start().await;
-        machine
+        }
+    }
+
+    /// Takes the tenant away, or brings it back with all it knows.
+    pub(crate) fn tenant_is_up(&mut self, is_up: bool) {
+        self.emulator = None;
+        if is_up {
+            self.emulator = Some(Emulator::start(Arc::clone(&self.tenant), self.address).unwrap());
+        }
     }
 
     pub(crate) async fn start(&mut self) {
@@ -224,6 +264,17 @@ tenants = ["{tenant}"]
         let (status, reply) = post_as(uid, &self.socket(), "/delegated_azure_token", &body);
         assert_eq!(status, 200, "{reply}");
         reply
+    }
+
+    /// Signs a person in for the first time; their browser.
+    pub(crate) async fn signed_in(&self, user: &Local) -> Browser {
+        let mut browser = Browser::new(&self.page);
+        let question = browser.sign_in(&user.upn()).await;
+        let account = browser
+            .press(&question, "/confirm", &[("answer", "yes")])
+            .await;
+        assert_eq!(account.heading(), "Your Azure sign-in");
+        browser
     }
 
     /// What a command of the administrator's prints, and whether it succeeds.
