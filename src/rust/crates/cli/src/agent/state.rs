@@ -603,21 +603,14 @@ pub(super) mod tests {
                 let attempt = agent.attempt(&id).unwrap();
                 attempt.sign_in.answer(answer.expose()).await.unwrap();
             }
-            let keeps = || {
-                let attempt = agent.attempt(&id).unwrap();
-                let kept = lock(&attempt.to_confirm).take();
-                let kept = kept.or_else(|| attempt.sign_in.take());
-                let is_some = kept.is_some();
-                *lock(&attempt.to_confirm) = kept;
-                is_some
-            };
+            let attempt = agent.attempt(&id).unwrap();
             tokio::time::pause();
             tokio::time::advance(sign_in::LIFETIME).await;
             tokio::task::yield_now().await;
-            assert!(keeps(), "{is_asked_about}");
+            assert_eq!(lock(&attempt.to_confirm).is_some(), is_asked_about);
             tokio::time::advance(LAST_ANSWER + Duration::from_secs(1)).await;
             tokio::task::yield_now().await;
-            assert!(!keeps(), "{is_asked_about}");
+            assert!(lock(&attempt.to_confirm).is_none() && attempt.sign_in.take().is_none());
             tokio::time::resume();
             let error = agent.accept(&id).await.unwrap_err();
             assert_eq!(error.message(), no_attempt().message());
