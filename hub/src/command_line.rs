@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::configuration::{self, Configuration};
-use crate::operation::admin::{AUDIT, PEOPLE, REKEY, REVOKE, REVOKE_ALL, SESSIONS, UNBIND};
+use crate::operation::admin::{
+    ADD_LAUNCHER, AUDIT, LAUNCHERS, PAIR, PEOPLE, REKEY, REMOVE_LAUNCHER, REVOKE, REVOKE_ALL,
+    SESSIONS, UNBIND,
+};
 use crate::operation::print::{Column, json_lines, table};
 use crate::operation::{check, init};
 use crate::serve;
@@ -83,8 +86,64 @@ enum Command {
         #[command(flatten)]
         printed: Printed,
     },
+    /// Let a local user who fits neither rule nor table pair with an account, once, by a code.
+    Pair {
+        /// The local user's name.
+        user: String,
+        /// For how long, such as 8h or 1d.
+        #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = time)]
+        seconds: f64,
+    },
+    /// List launchers, which open sessions for the users on their list.
+    Launchers(Printed),
+    /// Add a launcher, whose key is printed once; or take one away, with its sessions.
+    #[command(subcommand)]
+    Launcher(LauncherCommand),
     /// Seal everything under the first key of the key file, while the hub serves.
     Rekey,
+}
+
+#[derive(Debug, Subcommand)]
+enum LauncherCommand {
+    /// Add a launcher, and print its key.
+    Add {
+        /// Its name.
+        name: String,
+        /// The local users that it may open sessions for.
+        #[arg(long, value_delimiter = ',', required = true)]
+        users: Vec<String>,
+        /// The uid from which its key counts, through the socket.
+        #[arg(long, required_unless_present = "network")]
+        uid: Option<u32>,
+        /// The network from which its key counts, by https, such as 10.1.0.0/16.
+        #[arg(long, conflicts_with = "uid")]
+        network: Option<String>,
+        /// For how long, such as 90d.
+        #[arg(long = "for", value_name = "TIME", default_value = "90d", value_parser = time)]
+        seconds: f64,
+    },
+    /// Take a launcher's key back and end its sessions.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Seconds, from a number with a unit.
+fn time(text: &str) -> Result<f64, String> {
+    let unit = text.chars().last().and_then(|unit| match unit {
+        'm' => Some(60.0),
+        'h' => Some(3_600.0),
+        'd' => Some(86_400.0),
+        _ => None,
+    });
+    let number = text
+        .get(..text.len().saturating_sub(1))
+        .and_then(|number| number.parse::<u32>().ok());
+    match (number, unit) {
+        (Some(number), Some(unit)) if number > 0 => Ok(f64::from(number) * unit),
+        _ => Err("write a number of minutes, hours or days, such as 30m, 8h or 1d".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +261,12 @@ const SESSION_COLUMNS: [Column; 6] = [
     ("expires_at", "EXPIRES (UTC)"),
     ("id", "ID"),
 ];
+const LAUNCHER_COLUMNS: [Column; 4] = [
+    ("name", "NAME"),
+    ("from", "FROM"),
+    ("expires_at", "EXPIRES (UTC)"),
+    ("users", "USERS"),
+];
 const AUDIT_COLUMNS: [Column; 9] = [
     ("at", "TIME (UTC)"),
     ("event", "EVENT"),
@@ -233,6 +298,27 @@ async fn administer(socket: &Path, command: Command) -> Result<ExitCode, Error> 
             let since = UnixTime::now() - (days * 86_400.0).clamp(0.0, 1e10);
             let parameters = json!({ "since": since.seconds(), "most": rows });
             (AUDIT, parameters, Some((&AUDIT_COLUMNS, printed.json)))
+        }
+        Command::Pair { user, seconds } => {
+            (PAIR, json!({ "user": user, "seconds": seconds }), None)
+        }
+        Command::Launchers(printed) => (
+            LAUNCHERS,
+            json!({}),
+            Some((&LAUNCHER_COLUMNS, printed.json)),
+        ),
+        Command::Launcher(LauncherCommand::Add {
+            name,
+            users,
+            uid,
+            network,
+            seconds,
+        }) => {
+            let launcher = json!({ "name": name, "users": users, "uid": uid, "network": network, "seconds": seconds });
+            (ADD_LAUNCHER, launcher, None)
+        }
+        Command::Launcher(LauncherCommand::Remove { name }) => {
+            (REMOVE_LAUNCHER, json!({ "name": name }), None)
         }
         Command::Rekey => (REKEY, json!({}), None),
         Command::Init { .. } | Command::Check | Command::Serve => return Ok(ExitCode::SUCCESS),

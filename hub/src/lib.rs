@@ -9,6 +9,7 @@ pub mod keys;
 pub mod limits;
 pub mod local_user;
 pub mod operation;
+mod pairing;
 pub mod seal;
 pub mod serve;
 pub mod store;

@@ -24,7 +24,7 @@ use tracing::info;
 
 use crate::configuration::{Configuration, SecretFile, Web, read_secret};
 use crate::desk::CookieDesk;
-use crate::doors::socket;
+use crate::doors::{launcher, socket};
 use crate::hub::Hub;
 use crate::keys::{KeyError, Keys};
 use crate::local_user::check_namespace;
@@ -82,7 +82,9 @@ impl Serving {
         let socket = hub.configuration.socket.path.clone();
         let mut servers = vec![Server::start(
             bound(&socket, 0o666).map_err(place(socket.display()))?,
-            socket::routes(&hub).merge(admin::routes(&hub)),
+            socket::routes(&hub)
+                .merge(admin::routes(&hub))
+                .merge(launcher::routes(&hub)),
             Limits::default(),
         )];
         if let Some(address) = hub.configuration.rpc {

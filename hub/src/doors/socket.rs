@@ -16,10 +16,11 @@ use entrar_broker::listen::Peer;
 use entrar_broker::rpc::app;
 use entrar_core::error::{Error, Kind};
 use entrar_core::hub::{
-    Account, BEGIN, Begun, Binding, CANCEL, Failure, ME, Me, Method, OPEN_SESSION, Progress,
-    SIGN_OUT, Secret, Session, WAIT, Wait,
+    Account, BEGIN, Begun, Binding, CANCEL, Failure, ME, Me, Method, OPEN_SESSION, PAIR, Pair,
+    Progress, SIGN_OUT, Secret, Session, WAIT, Wait,
 };
 use entrar_core::time::UnixTime;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,7 +29,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::desk::SocketDesk;
 use crate::hub::Hub;
 use crate::local_user::LocalUser;
+use crate::pairing::{self, Awaited};
 use crate::store::{Event, NewSession, OpenedBy, StoreError};
+use crate::web::TICKET;
 
 /// The longest that a request waits for a person, in seconds: shorter than what its sender waits for the reply.
 const LONGEST_WAIT: f64 = 25.0;
@@ -65,12 +68,16 @@ impl Hub {
         let user = self.caller(peer).await?;
         let result = match name {
             ME => written(self.me(&user).await?),
-            BEGIN => written(self.begin().await?),
+            BEGIN => written(self.begin(&user).await?),
             WAIT => {
                 let Wait { id, seconds } = read(body)?;
                 let seconds = if seconds.is_finite() { seconds } else { 0.0 };
                 let longest = Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_WAIT));
                 written(self.wait(&user, &id, longest).await?)
+            }
+            PAIR => {
+                let Pair { id, code } = read(body)?;
+                written(self.take_code(&user, &id, &code).await?)
             }
             CANCEL => Ok(Value::Null),
             SIGN_OUT => written(self.sign_out_user(&user).await?),
@@ -108,7 +115,11 @@ impl Hub {
             machine: self.machine.clone(),
             page: self.configuration.public_url.to_string(),
             account,
-            binding: Binding::Mapped,
+            binding: if self.pairs(user).await? {
+                Binding::Paired
+            } else {
+                Binding::Mapped
+            },
             mark,
         })
     }
@@ -145,8 +156,18 @@ impl Hub {
         Ok(Some((known, Secret(mark))))
     }
 
-    async fn begin(&self) -> Result<Begun, Error> {
+    async fn begin(&self, user: &LocalUser) -> Result<Begun, Error> {
         let now = self.now();
+        let page = &self.configuration.public_url;
+        if self.pairs(user).await? {
+            let ticket = self.begin_pairing(user).await?;
+            return Ok(Begun {
+                address: format!("{page}{TICKET}/{}", ticket.expose_secret()),
+                id: Secret(ticket),
+                expires_at: (now + pairing::LIFETIME).seconds(),
+                pairs: true,
+            });
+        }
         Ok(Begun {
             id: Secret(now.seconds().to_string().into()),
             address: self.configuration.public_url.to_string(),
@@ -155,45 +176,78 @@ impl Hub {
         })
     }
 
-    /// Waits until this user's account has signed in since the attempt began.
+    /// Waits until this user's account has signed in since the attempt began, or a code is to be typed.
     async fn wait(
         &self,
         user: &LocalUser,
         id: &Secret,
         longest: Duration,
     ) -> Result<Progress, Error> {
-        let begun = id
-            .expose()
-            .parse()
-            .ok()
-            .filter(|begun: &f64| begun.is_finite());
-        let begun = begun.map(UnixTime::new).ok_or_else(|| {
-            Error::new(Kind::BadReply, "the hub knows no such sign-in: begin again")
-        })?;
+        let deadline = Instant::now() + longest;
+        loop {
+            let changed = self.signed_in_somewhere.notified();
+            let progress = match begun_at(id) {
+                Some(begun) => self.progress_since(user, begun).await?,
+                None => self.progress_of(user, id).await?,
+            };
+            if !matches!(progress, Progress::Waiting) || Instant::now() >= deadline {
+                return Ok(progress);
+            }
+            tokio::select! {
+                _ = timeout(BETWEEN_LOOKS, changed) => {}
+                () = sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// How far a sign-in is whose account says which user it is.
+    async fn progress_since(&self, user: &LocalUser, begun: UnixTime) -> Result<Progress, Error> {
         if self.now() - begun > LIFETIME.as_secs_f64() {
             return Err(
                 Error::new(Kind::Timeout, "nobody signed in within 15 minutes")
                     .remedied(Some("Begin again when you have the time.")),
             );
         }
-        let deadline = Instant::now() + longest;
-        loop {
-            let changed = self.signed_in_somewhere.notified();
-            if let Some(account) = self.account_or_error(user).await? {
-                match self.signed_in(account).await? {
-                    Some((account, _)) if account.since >= begun.seconds() => {
-                        return Ok(Progress::SignedIn { account });
-                    }
-                    _ => {}
-                }
+        let Some(account) = self.account_or_error(user).await? else {
+            return Ok(Progress::Waiting);
+        };
+        Ok(match self.signed_in(account).await? {
+            Some((account, _)) if account.since >= begun.seconds() => {
+                Progress::SignedIn { account }
             }
-            if Instant::now() >= deadline {
-                return Ok(Progress::Waiting);
-            }
-            tokio::select! {
-                _ = timeout(BETWEEN_LOOKS, changed) => {}
-                () = sleep_until(deadline) => {}
-            }
+            _ => Progress::Waiting,
+        })
+    }
+
+    /// How far a sign-in is that ends with a code.
+    async fn progress_of(&self, user: &LocalUser, id: &Secret) -> Result<Progress, Error> {
+        match self.awaited(user, id.expose()).await? {
+            Some(Awaited::SignIn) => Ok(Progress::Waiting),
+            Some(Awaited::Code { tries_left }) => Ok(Progress::CodeWanted { tries_left }),
+            None => Err(Error::new(
+                Kind::SignInRequired,
+                "the sign-in was stopped, or took too long",
+            )
+            .remedied(Some("Begin again with azure_sign_in()."))),
+        }
+    }
+
+    async fn take_code(
+        &self,
+        user: &LocalUser,
+        id: &Secret,
+        code: &Secret,
+    ) -> Result<Progress, Error> {
+        let account = match self.pair(user, id.expose(), code.expose()).await? {
+            Ok(account) => account,
+            Err(tries_left) => return Ok(Progress::CodeWanted { tries_left }),
+        };
+        match self.signed_in(account).await? {
+            Some((account, _)) => Ok(Progress::SignedIn { account }),
+            None => Err(Error::new(
+                Kind::SignInRequired,
+                "the account has signed out meanwhile",
+            )),
         }
     }
 
@@ -206,28 +260,37 @@ impl Hub {
         Ok(known.map(|(account, _)| account))
     }
 
-    async fn open_session(&self, user: &LocalUser) -> Result<Session, Error> {
-        let address = self.configuration.rpc.ok_or_else(|| {
-            Error::new(
+    /// The address at which clients ask that know an address and a cookie only.
+    pub(crate) fn address_of_sessions(&self) -> Result<String, Error> {
+        match self.configuration.rpc {
+            Some(address) => Ok(format!("http://{address}")),
+            None => Err(Error::new(
                 Kind::Misconfigured,
                 "the hub offers no address for other people's clients",
             )
-            .remedied(Some("Ask its administrator to set [rpc] in hub.toml."))
-        })?;
-        let now = self.now();
-        let open = self
-            .store
-            .sessions_of_user(user.uid, now)
-            .await
-            .map_err(of_store)?;
-        let most = usize::try_from(self.configuration.limits.sessions).unwrap_or(usize::MAX);
-        if open.len() >= most {
-            return Err(Error::new(
-                Kind::Throttled,
-                format!("{user} has {most} sessions, which is as many as the hub allows"),
-            )
-            .remedied(Some("End some of them on the hub's page.")));
+            .remedied(Some("Ask its administrator to set [rpc] in hub.toml."))),
         }
+    }
+
+    /// Refuses one session too many.
+    pub(crate) async fn check_number_of_sessions(&self, user: &LocalUser) -> Result<(), Error> {
+        let open = self.store.sessions_of_user(user.uid, self.now());
+        let open = open.await.map_err(of_store)?;
+        let most = usize::try_from(self.configuration.limits.sessions).unwrap_or(usize::MAX);
+        if open.len() < most {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Throttled,
+            format!("{user} has {most} sessions, which is as many as the hub allows"),
+        )
+        .remedied(Some("End some of them on the hub's page.")))
+    }
+
+    async fn open_session(&self, user: &LocalUser) -> Result<Session, Error> {
+        let address = self.address_of_sessions()?;
+        self.check_number_of_sessions(user).await?;
+        let now = self.now();
         let expires_at = now + self.configuration.session;
         let session = NewSession {
             user: user.clone(),
@@ -244,10 +307,16 @@ impl Hub {
         self.store.append(&row).await.map_err(of_store)?;
         Ok(Session {
             cookie: Secret(cookie),
-            address: format!("http://{address}"),
+            address,
             expires_at: expires_at.seconds(),
         })
     }
+}
+
+/// When an attempt began whose id says no more than that.
+fn begun_at(id: &Secret) -> Option<UnixTime> {
+    let begun: f64 = id.expose().parse().ok()?;
+    begun.is_finite().then(|| UnixTime::new(begun))
 }
 
 /// A text that is not empty.

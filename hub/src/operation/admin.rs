@@ -16,12 +16,14 @@ use entrar_core::error::{Error, Kind};
 use entrar_core::hub::Failure;
 use entrar_core::private_directory::own_uid;
 use entrar_core::time::UnixTime;
+use ipnet::IpNet;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::doors::socket::{of_store, read, some, written};
 use crate::hub::Hub;
-use crate::store::{AuditFilter, Event, OpenedBy, Recorded, Session};
+use crate::store::{AuditFilter, Event, From, Launcher, OpenedBy, Recorded, Session};
 
 /// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
 pub const PEOPLE: &str = "people";
@@ -37,6 +39,59 @@ pub const UNBIND: &str = "unbind";
 pub const AUDIT: &str = "audit";
 /// Seals everything under the first key: takes `{}`, gives a [`Done`].
 pub const REKEY: &str = "rekey";
+
+/// Lets a local user pair by a code: takes a [`Permit`], gives a [`Done`].
+pub const PAIR: &str = "pair";
+/// Launchers: takes `{}`, gives a list of [`KnownLauncher`].
+pub const LAUNCHERS: &str = "launchers";
+/// Adds a launcher: takes a [`NewLauncher`], gives a [`Done`] with its key.
+pub const ADD_LAUNCHER: &str = "add_launcher";
+/// Takes a launcher's key back and ends its sessions: takes a [`Named`], gives a [`Done`].
+pub const REMOVE_LAUNCHER: &str = "remove_launcher";
+
+/// For how long a local user may pair.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Permit {
+    /// The local user's name.
+    pub user: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// A launcher by name.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Named {
+    /// It.
+    pub name: String,
+}
+
+/// A launcher that is to be added.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NewLauncher {
+    /// Its name.
+    pub name: String,
+    /// The local users that it may open sessions for, by name.
+    pub users: Vec<String>,
+    /// The uid from which its key counts, through the socket.
+    pub uid: Option<u32>,
+    /// Or the network from which it counts, by https.
+    pub network: Option<String>,
+    /// For how many seconds.
+    pub seconds: f64,
+}
+
+/// A launcher.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct KnownLauncher {
+    /// Its name.
+    pub name: String,
+    /// Whom it may open sessions for.
+    pub users: String,
+    /// From where its key counts.
+    pub from: String,
+    /// Until when, in Unix seconds.
+    pub expires_at: f64,
+}
 
 /// A person by local user, user name or object id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -193,9 +248,129 @@ impl Hub {
                 let rows = self.store.rows(&filter).await.map_err(of_store)?;
                 written(rows.iter().map(row).collect::<Vec<_>>())
             }
+            REKEY => {
+                let count = self
+                    .store
+                    .rekey()
+                    .await
+                    .map_err(|error| Error::new(Kind::Unavailable, error.to_string()))?;
+                self.administrated(by, "rekey", None).await?;
+                written(Done {
+                    said: format!(
+                        "{count} rows are sealed under the first key; the others can be taken out of the key file, and the hub restarted"
+                    ),
+                })
+            }
+            PAIR => written(self.permit(by, read(body)?).await?),
+            LAUNCHERS => written(self.known_launchers().await?),
+            ADD_LAUNCHER => written(self.add_launcher(by, read(body)?).await?),
+            REMOVE_LAUNCHER => {
+                let Named { name } = read(body)?;
+                let ended = self.store.remove_launcher(&name).await.map_err(of_store)?;
+                let ended = ended.ok_or_else(|| {
+                    Error::new(Kind::BadResource, format!("there is no launcher {name}"))
+                })?;
+                self.administrated(by, &format!("launcher {name} removed"), None)
+                    .await?;
+                written(Done {
+                    said: format!(
+                        "launcher {name} is removed, and its sessions have ended ({ended})"
+                    ),
+                })
+            }
             _ => return Ok(None),
         };
         result.map(Some)
+    }
+
+    async fn permit(&self, by: u32, permit: Permit) -> Result<Done, Error> {
+        let refused = |what: String| Err(Error::new(Kind::BadResource, what));
+        if !self.configuration.people.pairing {
+            return refused(
+                "hub.toml does not allow pairing: set pairing = true in [people]".to_owned(),
+            );
+        }
+        let user = match self.user_named(&permit.user).await {
+            Ok(user) => user,
+            Err(why) => return refused(format!("{} {why}", permit.user)),
+        };
+        if self
+            .store
+            .binding_of_user(user.uid)
+            .await
+            .map_err(of_store)?
+            .is_some()
+        {
+            return refused(format!(
+                "{user} is bound to an account already: unbind it first"
+            ));
+        }
+        let seconds = permit.seconds.clamp(60.0, 30.0 * 86_400.0);
+        let until = self.now() + seconds;
+        self.store.permit(&user, until).await.map_err(of_store)?;
+        self.administrated(by, &format!("pairing opened for {user}"), None)
+            .await?;
+        Ok(Done {
+            said: format!("{user} may pair once until {}", until.to_iso()),
+        })
+    }
+
+    async fn known_launchers(&self) -> Result<Vec<KnownLauncher>, Error> {
+        let launchers = self.store.launchers().await.map_err(of_store)?;
+        let known = launchers.into_iter().map(|launcher| KnownLauncher {
+            users: launcher
+                .users
+                .iter()
+                .map(|user| user.name.as_str())
+                .collect::<Vec<_>>()
+                .join(","),
+            from: match launcher.from {
+                From::Uid(uid) => format!("uid {uid}"),
+                From::Network(network) => network,
+            },
+            name: launcher.name,
+            expires_at: launcher.expires_at.seconds(),
+        });
+        Ok(known.collect())
+    }
+
+    async fn add_launcher(&self, by: u32, new: NewLauncher) -> Result<Done, Error> {
+        let refused = |what: String| Error::new(Kind::BadResource, what);
+        let from = match (new.uid, new.network) {
+            (Some(uid), None) => From::Uid(uid),
+            (None, Some(network)) => {
+                let read = network.parse::<IpNet>();
+                let read = read
+                    .map_err(|_| refused(format!("{network} is no network such as 10.1.0.0/16")))?;
+                From::Network(read.trunc().to_string())
+            }
+            _ => {
+                return Err(refused(
+                    "a launcher's key counts either from a uid or from a network".to_owned(),
+                ));
+            }
+        };
+        let mut users = Vec::new();
+        for name in &new.users {
+            let user = self.user_named(name).await;
+            users.push(user.map_err(|why| refused(format!("{name} {why}")))?);
+        }
+        let now = self.now();
+        let launcher = Launcher {
+            name: new.name,
+            users,
+            from,
+            added_at: now,
+            expires_at: now + new.seconds.clamp(60.0, 400.0 * 86_400.0),
+        };
+        let key = self.store.add_launcher(&launcher).await.map_err(of_store)?;
+        let key =
+            key.ok_or_else(|| refused(format!("there is a launcher {} already", launcher.name)))?;
+        self.administrated(by, &format!("launcher {} added", launcher.name), None)
+            .await?;
+        Ok(Done {
+            said: key.expose_secret().to_owned(),
+        })
     }
 
     async fn administrated(

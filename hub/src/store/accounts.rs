@@ -306,6 +306,39 @@ fn newest(
     }))
 }
 
+/// Seals refresh tokens anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let rows = db.rows(
+        "SELECT tid, oid, client_id, version, sealed, key_id FROM refresh_tokens WHERE key_id <> ? LIMIT 100",
+        (first,),
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get(4)?,
+                key_id: row.get(5)?,
+            };
+            let client_id: String = row.get(2)?;
+            Ok((account_at(row, 0, 1)?, client_id, row.get::<_, i64>(3)?, sealed))
+        },
+    )?;
+    for (account, client_id, version, sealed) in &rows {
+        let fields = fields(*account, client_id, *version);
+        let opened = db.open(TABLE, &account.to_string(), &fields, sealed)?;
+        let sealed = db.seal(&fields, &opened)?;
+        db.execute(
+            "UPDATE refresh_tokens SET sealed = ?, key_id = ? WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
+            (
+                sealed.bytes,
+                sealed.key_id,
+                account.tid.to_string(),
+                account.oid.to_string(),
+                client_id,
+                version,
+            ),
+        )?;
+    }
+    Ok(rows.len() as u64)
+}
+
 /// Whether the account is still signed in.
 fn keep(
     db: &Db<'_>,

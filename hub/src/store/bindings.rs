@@ -169,6 +169,19 @@ fn bind(db: &Db<'_>, binding: &Binding) -> Result<Bound, StoreError> {
     Ok(Bound::New)
 }
 
+/// Signs bindings anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let found = select(db, "key_id <> ? LIMIT 100", (first,))?;
+    for binding in &found {
+        let mac = db.mac(&fields(binding))?;
+        db.execute(
+            "UPDATE bindings SET mac = ?, key_id = ? WHERE uid = ?",
+            (mac.mac, mac.key_id, binding.user.uid),
+        )?;
+    }
+    Ok(found.len() as u64)
+}
+
 fn one(
     db: &Db<'_>,
     condition: &str,
@@ -182,7 +195,7 @@ fn select(
     condition: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<Binding>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM bindings WHERE {condition} ORDER BY uid");
+    let sql = format!("SELECT {COLUMNS} FROM bindings WHERE {condition}");
     let rows = db.rows(&sql, parameters, |row| Ok((binding_at(row)?, mac_at(row)?)))?;
     rows.into_iter()
         .map(|(binding, mac)| {

@@ -7,13 +7,18 @@ mod accounts;
 mod audit;
 mod bindings;
 mod error;
+mod launchers;
 mod migrations;
+mod pairings;
 mod place;
+mod rekey;
 mod sessions;
 mod sign_ins;
 mod sqlite;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod web_sessions;
 
 use std::fmt;
@@ -29,6 +34,8 @@ pub use accounts::{Person, Profile, ProfileNames};
 pub use audit::{AuditFilter, AuditRow, Event, Recorded};
 pub use bindings::{Binding, Bound, BoundBy, LocalUser};
 pub use error::StoreError;
+pub use launchers::{From, Launcher};
+pub use pairings::Change;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
 pub use web_sessions::{WebSession, WebSessionId};
 

@@ -155,7 +155,13 @@ impl Store {
         uid: u32,
         now: UnixTime,
     ) -> Result<Vec<Session>, StoreError> {
-        let run = move |db: &Db<'_>| select(db, "uid = ? AND expires_at > ?", (uid, now.seconds()));
+        let run = move |db: &Db<'_>| {
+            select(
+                db,
+                "uid = ? AND expires_at > ? ORDER BY opened_at, id",
+                (uid, now.seconds()),
+            )
+        };
         let found = self.threads.read(run).await?;
         Ok(found.into_iter().map(|(session, _)| session).collect())
     }
@@ -165,7 +171,13 @@ impl Store {
     /// # Errors
     /// Those of the database; [`StoreError::Forged`].
     pub async fn sessions(&self, now: UnixTime) -> Result<Vec<Session>, StoreError> {
-        let run = move |db: &Db<'_>| select(db, "expires_at > ?", (now.seconds(),));
+        let run = move |db: &Db<'_>| {
+            select(
+                db,
+                "expires_at > ? ORDER BY opened_at, id",
+                (now.seconds(),),
+            )
+        };
         let found = self.threads.read(run).await?;
         Ok(found.into_iter().map(|(session, _)| session).collect())
     }
@@ -228,6 +240,19 @@ impl Store {
         };
         self.threads.write(run).await
     }
+}
+
+/// Signs sessions anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let found = select(db, "key_id <> ? LIMIT 100", (first,))?;
+    for (session, cookie_hash) in &found {
+        let mac = db.mac(&fields(session, cookie_hash))?;
+        db.execute(
+            "UPDATE sessions SET mac = ?, key_id = ? WHERE id = ?",
+            (mac.mac, mac.key_id, session.id.as_str()),
+        )?;
+    }
+    Ok(found.len() as u64)
 }
 
 fn insert(db: &Db<'_>, session: &Session, cookie_hash: &[u8; 32]) -> Result<(), StoreError> {
@@ -296,7 +321,7 @@ fn select(
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<(Session, [u8; 32])>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE {condition} ORDER BY opened_at, id");
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE {condition}");
     let rows = db.rows(&sql, parameters, |row| {
         let mac = RowMac {
             mac: row.get(9)?,

@@ -113,6 +113,32 @@ impl Store {
     }
 }
 
+/// Seals sign-ins under way anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let found = db.rows(
+        "SELECT state_hash, browser_hash, expires_at, sealed, key_id FROM sign_ins WHERE key_id <> ? LIMIT 100",
+        (first,),
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get(3)?,
+                key_id: row.get(4)?,
+            };
+            let hashes: ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
+            Ok((hashes, UnixTime::new(row.get(2)?), sealed))
+        },
+    )?;
+    for ((state, browser), expires_at, sealed) in &found {
+        let fields = fields(state, browser, *expires_at);
+        let opened = db.open(TABLE, "a sign-in under way", &fields, sealed)?;
+        let sealed = db.seal(&fields, &opened)?;
+        db.execute(
+            "UPDATE sign_ins SET sealed = ?, key_id = ? WHERE state_hash = ?",
+            (sealed.bytes, sealed.key_id, state),
+        )?;
+    }
+    Ok(found.len() as u64)
+}
+
 fn fields(state: &[u8; 32], browser: &[u8; 32], expires_at: UnixTime) -> Fields {
     Fields::of(TABLE)
         .bytes(state)

@@ -297,12 +297,15 @@ fn in_wal_mode(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// Tables whose rows name a key.
-pub(super) const WITH_KEY: [&str; 5] = [
+pub(super) const WITH_KEY: [&str; 8] = [
     "refresh_tokens",
     "bindings",
     "sessions",
     "web_sessions",
     "sign_ins",
+    "launchers",
+    "permits",
+    "pairings",
 ];
 
 /// Whether the keys are the database's; new ones are made known to it.
@@ -429,6 +432,29 @@ impl Db<'_> {
         let keys = read_lock(self.keys);
         let first = keys.first().ok_or(StoreError::Random)?;
         Ok(first.id().to_owned())
+    }
+
+    /// Reads the key file again and makes its keys known to the database; the name of the one that seals.
+    pub(super) fn read_keys_again(&self) -> Result<String, StoreError> {
+        let path: PathBuf = read_lock(self.keys).path().to_owned();
+        let keys = Keys::read(&path)?;
+        let known = known_keys(self.connection)?;
+        for key in keys.iter() {
+            match known.iter().find(|(id, _)| id == key.id()) {
+                Some((_, check)) if check != key.check() => {
+                    return Err(StoreError::OtherKey(key.id().to_owned()));
+                }
+                Some(_) => {}
+                None => {
+                    self.execute(
+                        "INSERT INTO keys (id, check_value) VALUES (?, ?)",
+                        (key.id(), key.check()),
+                    )?;
+                }
+            }
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.first_key()
     }
 
     /// Does something with the keys. Where one is missing the key file is read again: another process, the

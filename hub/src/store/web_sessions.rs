@@ -145,6 +145,21 @@ pub(super) fn end_web_sessions_of(db: &Db<'_>, account: AccountId) -> Result<u64
     Ok(ended as u64)
 }
 
+/// Signs browsers' sessions anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE key_id <> ? LIMIT 100");
+    let found = db.rows(&sql, (first,), stored_at)?;
+    for (row, mac) in &found {
+        db.verify(TABLE, &row.id, &row.fields(), mac)?;
+        let mac = db.mac(&row.fields())?;
+        db.execute(
+            "UPDATE web_sessions SET mac = ?, key_id = ? WHERE id = ?",
+            (mac.mac, mac.key_id, &row.id),
+        )?;
+    }
+    Ok(found.len() as u64)
+}
+
 /// Only who holds the cookie knows it, and who learns it from a page does not know the cookie.
 fn csrf_of(cookie: &str) -> SecretString {
     use base64::Engine as _;

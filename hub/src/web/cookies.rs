@@ -20,6 +20,8 @@ pub(super) enum Name {
     Session,
     /// Who has signed in and is asked whether that is meant.
     Waiting,
+    /// Which session of a local user asks for this sign-in.
+    Ticket,
 }
 
 impl Name {
@@ -28,6 +30,7 @@ impl Name {
             Self::Browser => "__Host-entrar-browser",
             Self::Session => "__Host-entrar-session",
             Self::Waiting => "__Host-entrar-waiting",
+            Self::Ticket => "__Host-entrar-ticket",
         }
     }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use entrar_broker::listen::Peer;
 use nix::unistd::Uid;
 
-pub use routes::routes;
+pub use routes::{TICKET, routes};
 
 /// The routes for connections of one local user only, who runs the reverse proxy.
 pub fn of_one_peer(routes: Router, uid: Uid) -> Router {

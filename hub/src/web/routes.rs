@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Form, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, Path, Request, State};
 use axum::http::header::{HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
@@ -16,18 +16,26 @@ use entrar_broker::random;
 use entrar_broker::rpc::app;
 use entrar_core::error::{Error, Kind};
 use entrar_core::rpc::METHOD;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tower::ServiceExt;
 use url::Url;
 
 use super::cookies::{Name, csrf, is_csrf};
-use super::pages::{Confirm, Leaving, Message, Notice, Page, Person, Site, Start, headers, paths};
+use super::pages::{
+    Confirm, Leaving, Message, Notice, Page, Pairing, PairingEnd, Person, Site, Start, headers,
+    paths,
+};
 use super::sign_in::{Failed, Finished};
 use crate::configuration::Unmapped;
 use crate::desk::CookieDesk;
-use crate::doors::socket::{DATABASE, of_store};
+use crate::doors::launcher;
+use crate::doors::socket::{DATABASE, of_store, some};
 use crate::hub::Hub;
 
+/// The path of a session's ticket, below which the ticket stands.
+pub const TICKET: &str = "ticket";
+/// The path of the page that shows a code.
+const PAIRING: &str = "/pairing";
 /// The largest form, in bytes.
 const LARGEST_FORM: usize = 16 * 1024;
 /// What browsers say of where a request comes from (Fetch Metadata).
@@ -58,6 +66,12 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
         )
         .route(paths::END_SESSION, post(end_session).fallback(only_post))
         .route(paths::END_SESSIONS, post(end_sessions).fallback(only_post))
+        .route(
+            &format!("/{TICKET}/{{ticket}}"),
+            get(ticket).fallback(only_get),
+        )
+        .route(PAIRING, get(code).fallback(only_get))
+        .route(paths::NOT_ME, post(not_me).fallback(only_post))
         .route(paths::TRY, post(try_resource).fallback(only_post))
         .route(paths::SIGN_OUT, post(sign_out).fallback(only_post))
         .route(
@@ -73,6 +87,7 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
             &format!("/{METHOD}"),
             any(move |request: Request| rpc.oneshot(request)),
         )
+        .merge(launcher::routes(hub))
 }
 
 fn site(hub: &Hub) -> Site {
@@ -230,12 +245,16 @@ async fn home(State(web): Shared, headers: HeaderMap) -> Response {
 }
 
 async fn sign_in(State(web): Shared, request: Request) -> Response {
+    let ticket = Name::Ticket.of(request.headers());
     let filled = match Filled::of(&web, request).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
     let chooses = filled.text("choose") == "yes";
-    match web.hub.begin_sign_in(&filled.browser, chooses).await {
+    let begun = web
+        .hub
+        .begin_sign_in(&filled.browser, ticket.as_ref(), chooses);
+    match begun.await {
         Ok(address) => web.page(Page::Leaving(Leaving { address })),
         Err(error) => web.failed(error),
     }
@@ -252,8 +271,69 @@ async fn callback(State(web): Shared, uri: Uri, headers: HeaderMap) -> Response 
     {
         Ok(Finished::SignedIn(account)) => web.enter(account).await,
         Ok(Finished::Asked(handle)) => web.redirect(paths::CONFIRM, &[Name::Waiting.set(&handle)]),
+        Ok(Finished::Code) => web.redirect(PAIRING, &[]),
         Err(failed) => web.not_signed_in(failed),
     }
+}
+
+/// A session of a local user has shown this address: the sign-in is for that one.
+async fn ticket(State(web): Shared, Path(ticket): Path<String>) -> Response {
+    // A cookie holds no other symbols.
+    if ticket.is_empty()
+        || !ticket
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    {
+        return web.message(Message::NotFound);
+    }
+    web.redirect(
+        paths::HOME,
+        &[Name::Ticket.set(&ticket.into()), Name::Session.unset()],
+    )
+}
+
+async fn code(State(web): Shared, headers: HeaderMap) -> Response {
+    let (Some(browser), Some(ticket)) = (Name::Browser.of(&headers), Name::Ticket.of(&headers))
+    else {
+        return web.message(Message::PairingOver(PairingEnd::Gone));
+    };
+    match web.hub.shown_code(ticket.expose_secret(), &browser).await {
+        Ok(Some(shown)) => web.page(Page::Pairing(Pairing {
+            person: Person {
+                name: some(&shown.names.name),
+                username: some(&shown.names.username),
+                account: shown.account,
+            },
+            user: shown.user.name,
+            machine: shown.machine,
+            code: shown.code,
+            expires_at: shown.expires_at,
+            csrf: csrf(&browser).into(),
+        })),
+        Ok(None) => web.message(Message::PairingOver(PairingEnd::Gone)),
+        Err(error) => web.failed(error),
+    }
+}
+
+async fn not_me(State(web): Shared, request: Request) -> Response {
+    let ticket = Name::Ticket.of(request.headers());
+    let filled = match Filled::of(&web, request).await {
+        Ok(filled) => filled,
+        Err(refusal) => return refusal,
+    };
+    let Some(ticket) = ticket else {
+        return web.message(Message::PairingOver(PairingEnd::Gone));
+    };
+    let response = match web
+        .hub
+        .stop_pairing(ticket.expose_secret(), &filled.browser)
+        .await
+    {
+        Ok(true) => web.message(Message::PairingOver(PairingEnd::NotMe)),
+        Ok(false) => web.message(Message::PairingOver(PairingEnd::Gone)),
+        Err(error) => web.failed(error),
+    };
+    with_cookies(response, &[Name::Ticket.unset()])
 }
 
 async fn question(State(web): Shared, headers: HeaderMap) -> Response {
@@ -302,7 +382,11 @@ impl Web {
         match self.hub.open_web_session(account).await {
             Ok(session) => self.redirect(
                 paths::HOME,
-                &[Name::Session.set(&session), Name::Waiting.unset()],
+                &[
+                    Name::Session.set(&session),
+                    Name::Waiting.unset(),
+                    Name::Ticket.unset(),
+                ],
             ),
             Err(error) => self.failed(of_store(error)),
         }
@@ -311,6 +395,7 @@ impl Web {
     fn not_signed_in(&self, failed: Failed) -> Response {
         self.message(match failed {
             Failed::NotThisOne => Message::OtherBrowser,
+            Failed::PairingOver => Message::PairingOver(PairingEnd::Gone),
             Failed::Error(error) => return self.failed(error),
             Failed::Unmapped(why, identity) => {
                 let person = Person {

@@ -29,6 +29,8 @@ const QUESTION: Duration = Duration::from_secs(5 * 60);
 struct Begun {
     nonce: String,
     verifier: String,
+    /// Of the session that asks for it, where it ends with a code.
+    ticket: Option<String>,
 }
 
 /// Somebody who has signed in for the first time, until they say that they meant it. It lies in the database, sealed.
@@ -77,6 +79,8 @@ pub(super) enum Finished {
     SignedIn(AccountId),
     /// The person is asked first. Who holds this may answer.
     Asked(SecretString),
+    /// The page shows a code.
+    Code,
 }
 
 /// Why nobody has signed in.
@@ -84,6 +88,8 @@ pub(super) enum Finished {
 pub(super) enum Failed {
     /// The answer is not to a sign-in that began in this browser, or that was answered before.
     NotThisOne,
+    /// The session that asked for it does not wait any more.
+    PairingOver,
     /// Entra ID's, or what keeps the hub from asking it.
     Error(Error),
     /// The account is no local user here.
@@ -106,6 +112,7 @@ impl Hub {
     pub(super) async fn begin_sign_in(
         &self,
         browser: &SecretString,
+        ticket: Option<&SecretString>,
         chooses: bool,
     ) -> Result<Url, Error> {
         let app = self.tenant.app().await?;
@@ -113,6 +120,7 @@ impl Hub {
         let begun = Begun {
             nonce: secrets.nonce.expose_secret().to_owned(),
             verifier: secrets.verifier.expose_secret().to_owned(),
+            ticket: ticket.map(|ticket| ticket.expose_secret().to_owned()),
         };
         let expires_at = self.now() + LIFETIME;
         self.store
@@ -120,7 +128,8 @@ impl Hub {
             .await
             .map_err(of_store)?;
         let wishes = Wishes {
-            select_account: chooses,
+            // Whoever follows a link is to see as whom.
+            select_account: chooses || ticket.is_some(),
             ..Wishes::default()
         };
         Ok(app.authorization_url(&secrets, &wishes))
@@ -139,6 +148,7 @@ impl Hub {
             .take_sign_in(&state, browser.expose_secret(), self.now());
         let begun = begun.await.map_err(of_store)?.ok_or(Failed::NotThisOne)?;
         let begun: Begun = read(&begun)?;
+        let ticket = begun.ticket;
         let secrets = Secrets {
             state: state.into(),
             nonce: begun.nonce.into(),
@@ -151,7 +161,7 @@ impl Hub {
             let app = hub.tenant.app().await?;
             let signed_in = app.redeem_answer(&secrets, outcome).await;
             match signed_in {
-                Ok(signed_in) => hub.recognised(&browser, signed_in).await,
+                Ok(signed_in) => hub.recognised(&browser, signed_in, ticket).await,
                 Err(error) => {
                     let mut row = hub.row(Event::SignIn);
                     row.result = error.kind().as_str().to_owned();
@@ -172,6 +182,7 @@ impl Hub {
         &self,
         browser: &SecretString,
         signed_in: SignedIn,
+        ticket: Option<String>,
     ) -> Result<Finished, Failed> {
         let SignedIn {
             identity,
@@ -208,6 +219,14 @@ impl Hub {
         let name = match self.configuration.people.user(&identity) {
             Ok(name) => name,
             Err(why) => {
+                if let Some(ticket) = ticket {
+                    let offered = self.offer_code(&ticket, browser, &identity, &refresh_token, why);
+                    match offered.await? {
+                        Ok(Some(())) => return Ok(Finished::Code),
+                        Ok(None) => return Err(Failed::PairingOver),
+                        Err(_) => {}
+                    }
+                }
                 self.refused(&identity, None, why.as_str()).await?;
                 return Err(Failed::Unmapped(why, identity));
             }
@@ -333,7 +352,7 @@ impl Hub {
     }
 
     /// Keeps the refresh token of an account that has signed in.
-    async fn keep(
+    pub(crate) async fn keep(
         &self,
         account: AccountId,
         names: &ProfileNames,

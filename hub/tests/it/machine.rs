@@ -63,6 +63,17 @@ impl Local {
 }
 
 pub(crate) fn post_as(uid: u32, socket: &Path, path: &str, body: &Value) -> (u16, Value) {
+    post_with(uid, socket, path, body, &[])
+}
+
+/// The same with these headers.
+pub(crate) fn post_with(
+    uid: u32,
+    socket: &Path,
+    path: &str,
+    body: &Value,
+    headers: &[&str],
+) -> (u16, Value) {
     let output = Command::new("setpriv")
         .args([
             &format!("--reuid={uid}"),
@@ -86,6 +97,7 @@ pub(crate) fn post_as(uid: u32, socket: &Path, path: &str, body: &Value) -> (u16
             "--data",
             &body.to_string(),
         ])
+        .args(headers.iter().flat_map(|header| ["--header", header]))
         .arg(format!("http://localhost{path}"))
         .stdin(Stdio::null())
         .output()

@@ -10,8 +10,10 @@
 
 mod browser;
 mod commands;
+mod launchers;
 mod local;
 mod machine;
 mod pages;
+mod pairing;
 mod web;
 mod whole_way;

@@ -119,3 +119,35 @@ WHEN OLD.at >= (SELECT value FROM state WHERE name = 'audit_kept_from')
 BEGIN
   SELECT RAISE(ABORT, 'the audit is kept');
 END;
+
+-- Who may open sessions for others, by a key of which only the hash is here.
+CREATE TABLE launchers (
+  name TEXT NOT NULL PRIMARY KEY,
+  key_hash BLOB NOT NULL UNIQUE,
+  -- The users that it may open sessions for, by name and uid, as JSON.
+  users TEXT NOT NULL,
+  -- From where its key counts: a uid of this machine, or a network.
+  uid INTEGER,
+  network TEXT,
+  added_at REAL NOT NULL,
+  expires_at REAL NOT NULL,
+  mac BLOB NOT NULL,
+  key_id TEXT NOT NULL
+) STRICT;
+
+-- Users who may pair by a code for a while.
+CREATE TABLE permits (
+  uid INTEGER NOT NULL PRIMARY KEY,
+  user TEXT NOT NULL,
+  expires_at REAL NOT NULL,
+  mac BLOB NOT NULL,
+  key_id TEXT NOT NULL
+) STRICT;
+
+-- Pairings under way, by the hash of their ticket.
+CREATE TABLE pairings (
+  ticket_hash BLOB NOT NULL PRIMARY KEY,
+  expires_at REAL NOT NULL,
+  sealed BLOB NOT NULL,
+  key_id TEXT NOT NULL
+) STRICT;

@@ -118,6 +118,21 @@ fn an_agent_that_is_killed_during_a_request_is_not_running_any_more() {
 }
 
 #[test]
+fn an_app_that_is_not_in_order_is_the_one_that_the_person_chose() {
+    let place = Place::new();
+    let refused = json!({"result": false, "oauth2_error": {
+        "error": "invalid_client", "error_description": "AADSTS7000222: canary has expired."}});
+    let _requests = place.agent(&[&reply(&refused)]);
+    let error = token(&place.env(&[])).unwrap_err();
+    assert_eq!(kind(&error), "misconfigured");
+    assert_eq!(
+        error.message(),
+        "the app that you signed in with, or its tenant, is not set up for this"
+    );
+    assert_eq!(error.details().aadsts, [7_000_222]);
+}
+
+#[test]
 fn nobody_at_the_address_of_an_agent_is_an_agent_that_has_ended() {
     let place = Place::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
