@@ -554,3 +554,34 @@ async fn what_was_done_to_sessions_is_counted() {
         assert!(html.contains(&format!("role=\"status\">{words}")), "{html}");
     }
 }
+
+#[tokio::test]
+async fn the_guide_for_users_names_the_pages_of_failures_as_they_are() {
+    let guide = include_str!("../../../../vignettes/hub-users.Rmd");
+    let table = guide.split_once("| the page says |").unwrap().1;
+    let table = table.split_once("\n\n").unwrap().0;
+    let named: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('*').skip(1).step_by(2))
+        .collect();
+    let (mut headings, mut failures) = (BTreeSet::new(), BTreeSet::new());
+    for (name, html) in written().await {
+        let elements = elements(&html);
+        let is_main = |element: &&Element| element.name == "main";
+        let class = elements.iter().find(is_main).unwrap().attribute("class");
+        for element in &elements {
+            if element.name == "h1" && class == Some("bad") && !name.starts_with("pairing") {
+                failures.insert(element.text.clone());
+            }
+            if ["h1", "h2"].contains(&&*element.name) {
+                headings.insert(element.text.clone());
+            }
+        }
+    }
+    let is_missing = |name: &&&str| !headings.contains(**name);
+    assert_eq!(named.iter().find(is_missing), None);
+    assert!(failures.len() > 5, "{failures:?}");
+    let unnamed = failures.iter().find(|name| !named.contains(name.as_str()));
+    assert_eq!(unnamed, None);
+}
