@@ -44,7 +44,7 @@ apt_packages() {
     echo "r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
   done
   [ "$goal" = demo ] || has_python || echo python3 python3-venv
-  [ "$goal" = demo ] || for command in curl faketime git git-lfs openssl; do
+  [ "$goal" = demo ] || for command in curl faketime systemd-socket-activate git git-lfs openssl; do
     have "$command" || echo "$command"
   done
   # Ubuntu's package is an empty one that brings a snap: there a browser has to be installed by hand.

@@ -21,6 +21,9 @@ use crate::hub::Hub;
 use crate::local_user::{LocalUser, NotServed};
 use crate::store::{AuditRow, Event};
 
+/// How often a session's last use is noted, in seconds.
+const BETWEEN_USES: f64 = 60.0;
+
 /// Answers through the hub's socket, where the kernel says who asks.
 pub struct SocketDesk(pub Arc<Hub>);
 
@@ -121,6 +124,12 @@ impl Desk for CookieDesk {
             Ok(_) => return Err(BadCookie::Ended.into()),
             Err(why) => Err((uid, why)),
         };
+        if self.hub.now() - session.last_used > BETWEEN_USES {
+            let noted = self.hub.store.touch_session(&session.id, self.hub.now());
+            if let Err(fault) = noted.await {
+                error!(%fault, "a session's last use cannot be noted");
+            }
+        }
         Ok(Caller {
             user,
             session: Some(session.id.as_str().to_owned()),

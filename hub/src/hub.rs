@@ -1,25 +1,29 @@
 //! What everything in the hub has in common: its settings, its database, its tenant, and who is who.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entrar_broker::accounts::AccountId;
 use entrar_broker::entra::Refusal;
 use entrar_broker::exchange::Exchanges;
-use entrar_core::error::Error;
+use entrar_core::error::{Details, Error, Kind};
 use entrar_core::time::UnixTime;
 use secrecy::SecretString;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::configuration::Configuration;
 use crate::keys::Keys;
-use crate::limits::Limiter;
+use crate::limits::{Allowance, Limiter};
 use crate::local_user::{LocalUser, NotServed, Rules};
 use crate::seal::{self, Fields};
 use crate::store::{AuditRow, Event, Store, StoreError};
 use crate::tenant::Tenant;
+
+/// How many sign-ins may begin a minute, of all people together.
+const SIGN_INS: f64 = 1_200.0;
 
 /// The hub.
 pub struct Hub {
@@ -36,6 +40,8 @@ pub struct Hub {
     /// Told whenever somebody has signed in.
     pub(crate) signed_in_somewhere: Notify,
     keys: Keys,
+    /// How many sign-ins may begin: whoever reaches the page can begin one, and each is a row in the database.
+    sign_ins: Mutex<Allowance>,
     rules: Rules,
     exchanges: OnceCell<Exchanges<Store>>,
 }
@@ -65,6 +71,7 @@ impl Hub {
             keys,
             store,
             signed_in_somewhere: Notify::new(),
+            sign_ins: Mutex::new(Allowance::new(SIGN_INS, Instant::now())),
             exchanges: OnceCell::new(),
         })
     }
@@ -114,6 +121,21 @@ impl Hub {
             Ok(Exchanges::new(Arc::clone(app.entra()), self.store.clone()))
         };
         self.exchanges.get_or_try_init(exchanges).await
+    }
+
+    /// Lets a sign-in begin.
+    ///
+    /// # Errors
+    /// [`Kind::Throttled`], with the time to wait.
+    pub(crate) fn may_begin_sign_in(&self) -> Result<(), Error> {
+        let mut allowance = self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        allowance.take(Instant::now()).map_err(|wait| {
+            let details = Details {
+                retry_after: Some(wait.as_secs_f64()),
+                ..Details::default()
+            };
+            Error::with(Kind::Throttled, "too many people sign in at once", details)
+        })
     }
 
     /// Whether the tenant has said that this account has to sign in again.

@@ -40,14 +40,14 @@ struct User {
 
 /// So many a minute, all at once if they were not used before.
 #[derive(Debug)]
-struct Allowance {
+pub(crate) struct Allowance {
     most: f64,
     left: f64,
     since: Instant,
 }
 
 impl Allowance {
-    fn new(most: f64, now: Instant) -> Self {
+    pub(crate) fn new(most: f64, now: Instant) -> Self {
         Self {
             most,
             left: most,
@@ -66,7 +66,7 @@ impl Allowance {
     }
 
     /// Takes one, or says how long to wait for it.
-    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.left = self.left_at(now);
         self.since = now;
         if self.left < 1.0 {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use axum::Router;
 use entrar_broker::listen::{Layer, Limits, Server, Stream};
 use entrar_broker::rpc::app;
 use entrar_core::file::reason;
+use listenfd::ListenFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use nix::unistd::{Uid, User};
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, UnixListener};
@@ -61,6 +65,65 @@ fn place(what: impl ToString) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::Place(what.to_string(), reason(&error))
 }
 
+/// Sockets that the service manager holds open, so that nobody else gets them while the hub is restarted (systemd's
+/// `LISTEN_FDS`). Each is taken by the address that it is bound to.
+struct Given {
+    tcp: Vec<std::net::TcpListener>,
+    unix: Vec<std::os::unix::net::UnixListener>,
+}
+
+impl Given {
+    fn from_env() -> Result<Self, Error> {
+        let mut given = ListenFd::from_env();
+        let (mut tcp, mut unix) = (Vec::new(), Vec::new());
+        for number in 0..given.len() {
+            // Of the wrong kind for one is of the right kind for the other, or of no use.
+            if let Ok(Some(listener)) = given.take_tcp_listener(number) {
+                tcp.push(listener);
+            } else if let Ok(Some(listener)) = given.take_unix_listener(number) {
+                unix.push(listener);
+            } else {
+                return Err(Error::Machine(format!(
+                    "socket {number} that the service manager handed over is of no use here"
+                )));
+            }
+        }
+        Ok(Self { tcp, unix })
+    }
+
+    async fn tcp(&mut self, address: SocketAddr) -> Result<TcpListener, Error> {
+        let fits = |listener: &std::net::TcpListener| {
+            listener.local_addr().is_ok_and(|own| own == address)
+        };
+        match self.tcp.iter().position(fits) {
+            Some(number) => {
+                let listener = self.tcp.swap_remove(number);
+                listener.set_nonblocking(true).map_err(place(address))?;
+                TcpListener::from_std(listener).map_err(place(address))
+            }
+            None => TcpListener::bind(address).await.map_err(place(address)),
+        }
+    }
+
+    fn unix(&mut self, path: &Path) -> Result<UnixListener, Error> {
+        let fits = |listener: &std::os::unix::net::UnixListener| {
+            listener
+                .local_addr()
+                .is_ok_and(|own| own.as_pathname() == Some(path))
+        };
+        match self.unix.iter().position(fits) {
+            Some(number) => {
+                let listener = self.unix.swap_remove(number);
+                listener
+                    .set_nonblocking(true)
+                    .map_err(place(path.display()))?;
+                UnixListener::from_std(listener).map_err(place(path.display()))
+            }
+            None => bound(path, 0o666).map_err(place(path.display())),
+        }
+    }
+}
+
 /// The sockets of a hub that serves. Dropping it closes them.
 pub struct Serving {
     hub: Arc<Hub>,
@@ -77,13 +140,14 @@ impl Serving {
         if !configuration.socket.uids.is_empty() {
             check_namespace().map_err(Error::Machine)?;
         }
+        let mut given = Given::from_env()?;
         let keys = Keys::read(&configuration.key_file)?;
         let client_id = configuration.tenant.client_id.to_string();
         let store = Store::open(&configuration.database, keys.clone()).await?;
         let hub = Hub::new(configuration, keys, store.for_client(&client_id));
         let socket = hub.configuration.socket.path.clone();
         let mut servers = vec![Server::start(
-            bound(&socket, 0o666).map_err(place(socket.display()))?,
+            given.unix(&socket)?,
             socket::routes(&hub)
                 .merge(admin::routes(&hub))
                 .merge(launcher::routes(&hub)),
@@ -93,11 +157,11 @@ impl Serving {
             },
         )];
         if let Some(address) = hub.configuration.rpc {
-            let listener = TcpListener::bind(address).await.map_err(place(address))?;
+            let listener = given.tcp(address).await?;
             let desk = app(Arc::new(CookieDesk::local(&hub)));
             servers.push(Server::start(listener, desk, Limits::default()));
         }
-        servers.push(web_server(&hub.configuration.web, web::routes(&hub)).await?);
+        servers.push(web_server(&hub.configuration.web, web::routes(&hub), &mut given).await?);
         info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");
         Ok(Self {
             hub,
@@ -128,6 +192,25 @@ impl Serving {
     }
 }
 
+/// Makes the process hold what it knows to itself: no core file, no other process of the same user that looks into its
+/// memory, no file that others can read.
+fn harden() -> Result<(), Error> {
+    let failed = |error: nix::errno::Errno| {
+        Error::Machine(format!(
+            "the hub's memory cannot be protected: {}",
+            error.desc()
+        ))
+    };
+    nix::sys::prctl::set_dumpable(false).map_err(failed)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed)?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    // Each connection is a file. Where more are not allowed, fewer are held.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+    Ok(())
+}
+
 /// Serves until the process is told to end.
 ///
 /// # Errors
@@ -135,6 +218,7 @@ impl Serving {
 pub async fn run(configuration: Configuration) -> Result<(), Error> {
     let mut terminated = signal(SignalKind::terminate()).map_err(place("signals"))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(place("signals"))?;
+    harden()?;
     let serving = Serving::start(configuration).await?;
     tokio::select! {
         _ = terminated.recv() => {}
@@ -163,7 +247,7 @@ fn bound(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn web_server(web: &Web, routes: Router) -> Result<Server, Error> {
+async fn web_server(web: &Web, routes: Router, given: &mut Given) -> Result<Server, Error> {
     match web {
         Web::Https {
             listen,
@@ -171,16 +255,16 @@ async fn web_server(web: &Web, routes: Router) -> Result<Server, Error> {
             key,
         } => {
             let tls = Tls(TlsAcceptor::from(Arc::new(tls(certificate, key)?)));
-            let listener = TcpListener::bind(listen).await.map_err(place(listen))?;
+            let listener = given.tcp(*listen).await?;
             Ok(Server::start_over(tls, listener, routes, Limits::default()))
         }
         Web::Loopback(listen) => {
-            let listener = TcpListener::bind(listen).await.map_err(place(listen))?;
+            let listener = given.tcp(*listen).await?;
             Ok(Server::start(listener, routes, Limits::default()))
         }
         Web::Proxied { socket, user } => {
             let uid = proxy_uid(user)?;
-            let listener = bound(socket, 0o666).map_err(place(socket.display()))?;
+            let listener = given.unix(socket)?;
             Ok(Server::start(
                 listener,
                 web::of_one_peer(routes, uid),

@@ -115,6 +115,7 @@ impl Hub {
         ticket: Option<&SecretString>,
         chooses: bool,
     ) -> Result<Url, Error> {
+        self.may_begin_sign_in()?;
         let app = self.tenant.app().await?;
         let secrets = Secrets::generate().map_err(|error| no_random_bytes(&error))?;
         let begun = Begun {

@@ -211,6 +211,13 @@ async fn what_is_no_request_is_refused_at_each_door_and_harms_nobody() {
 /// The command itself, which can be killed.
 struct Hub(Child);
 
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Hub {
     fn start(machine: &Machine) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_entrar-hub"))
