@@ -30,6 +30,7 @@ use crate::keys::{KeyError, Keys};
 use crate::local_user::check_namespace;
 use crate::operation::admin;
 use crate::store::{Store, StoreError};
+use crate::upkeep::Upkeep;
 use crate::web;
 
 /// How long the exchanges under way may take at the end.
@@ -64,6 +65,7 @@ pub struct Serving {
     hub: Arc<Hub>,
     servers: Vec<Server>,
     socket: PathBuf,
+    upkeep: Upkeep,
 }
 
 impl Serving {
@@ -95,6 +97,7 @@ impl Serving {
         servers.push(web_server(&hub.configuration.web, web::routes(&hub)).await?);
         info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");
         Ok(Self {
+            upkeep: Upkeep::start(&hub),
             hub,
             servers,
             socket,
@@ -110,6 +113,7 @@ impl Serving {
     /// Takes no more requests, and lets the exchanges under way and the last replies out.
     pub async fn stop(mut self) {
         let _ = std::fs::remove_file(&self.socket);
+        drop(self.upkeep);
         for server in &mut self.servers {
             server.refuse();
         }
