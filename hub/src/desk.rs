@@ -2,6 +2,7 @@
 //! row in the audit without which nobody gets a token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use entrar_broker::accounts::AccountId;
@@ -146,13 +147,31 @@ fn unavailable() -> Refused {
     )
 }
 
+fn too_many(wait: Duration) -> Refusal {
+    Refusal::new(
+        "temporarily_unavailable",
+        "this user has asked the hub for more than its administrator allows at once",
+    )
+    .waiting(wait)
+}
+
 impl Hub {
     pub(crate) async fn token(
         &self,
         caller: Caller,
         resource: Result<Resource, Refusal>,
     ) -> Result<Granted, Refusal> {
+        let uid = match &caller.user {
+            Ok(user) => user.uid,
+            Err((uid, _)) => *uid,
+        };
+        let turned_away = self.limiter.admit(uid, Instant::now()).map_err(too_many)?;
         let mut row = self.row(Event::Token);
+        if turned_away > 0 {
+            row.detail = Some(format!(
+                "{turned_away} requests before were turned away unread"
+            ));
+        }
         row.session = caller.session;
         row.machine = Some(caller.machine);
         row.resource = resource
@@ -192,13 +211,7 @@ impl Hub {
         row.account = account;
         let account = account.ok_or_else(|| self.sign_in_first())?;
         let pass = self.limiter.enter(user.uid, &resource, Instant::now());
-        let pass = pass.map_err(|wait| {
-            Refusal::new(
-                "temporarily_unavailable",
-                "this user has asked the hub for more tokens than its administrator allows at once",
-            )
-            .waiting(wait)
-        })?;
+        let pass = pass.map_err(too_many)?;
         let exchanges = self
             .exchanges()
             .await

@@ -1,8 +1,6 @@
 //! What everything in the hub has in common: its settings, its database, its tenant, and who is who.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +12,6 @@ use entrar_core::time::UnixTime;
 use secrecy::SecretString;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 
 use crate::configuration::Configuration;
 use crate::keys::Keys;
@@ -23,11 +20,6 @@ use crate::local_user::{LocalUser, NotServed, Rules};
 use crate::seal::{self, Fields};
 use crate::store::{AuditRow, Event, Store, StoreError};
 use crate::tenant::Tenant;
-
-/// How long what the system's user directory said holds: it is asked over the network in many places.
-const USERS: Duration = Duration::from_secs(30);
-/// How many answers of the user directory are kept.
-const MOST_USERS: usize = 10_000;
 
 /// The hub.
 pub struct Hub {
@@ -46,11 +38,15 @@ pub struct Hub {
     keys: Keys,
     rules: Rules,
     exchanges: OnceCell<Exchanges<Store>>,
-    users: Mutex<HashMap<u32, (Instant, Looked)>>,
 }
 
-/// What the system's user directory said of a uid.
-type Looked = Result<LocalUser, NotServed>;
+/// Asks the system's user directory, which may take its time.
+async fn looked_up(
+    ask: impl FnOnce() -> Result<LocalUser, NotServed> + Send + 'static,
+) -> Result<LocalUser, NotServed> {
+    let broken_off = |_| NotServed::Unreadable("the look-up broke off".to_owned());
+    spawn_blocking(ask).await.map_err(broken_off)?
+}
 
 impl Hub {
     /// A hub with these settings and this database.
@@ -70,7 +66,6 @@ impl Hub {
             store,
             signed_in_somewhere: Notify::new(),
             exchanges: OnceCell::new(),
-            users: Mutex::default(),
         })
     }
 
@@ -132,40 +127,13 @@ impl Hub {
         self.exchanges.get()
     }
 
-    /// The user whom a uid of the kernel stands for.
+    /// The user whom a uid of the kernel stands for. It is looked up each time: a uid may be given to somebody else.
     ///
     /// # Errors
     /// Why nobody of this uid is served.
     pub async fn user_of(&self, uid: u32) -> Result<LocalUser, NotServed> {
-        let now = Instant::now();
-        let known = self
-            .users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&uid)
-            .cloned();
-        match known {
-            Some((at, user)) if now.saturating_duration_since(at) < USERS => return user,
-            _ => {}
-        }
         let rules = self.rules.clone();
-        let user = spawn_blocking(move || rules.user_of(uid)).await;
-        let user =
-            user.unwrap_or_else(|_| Err(NotServed::Unreadable("the look-up broke off".to_owned())));
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if users.len() >= MOST_USERS {
-            users.clear();
-        }
-        users.insert(uid, (now, user.clone()));
-        user
-    }
-
-    /// Looks users up anew from now on.
-    pub fn forget_users(&self) {
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        looked_up(move || rules.user_of(uid)).await
     }
 
     /// The user of this name.
@@ -174,8 +142,7 @@ impl Hub {
     /// Why nobody of this name is served.
     pub async fn user_named(&self, name: &str) -> Result<LocalUser, NotServed> {
         let (rules, name) = (self.rules.clone(), name.to_owned());
-        let user = spawn_blocking(move || rules.user_named(&name)).await;
-        user.unwrap_or_else(|_| Err(NotServed::Unreadable("the look-up broke off".to_owned())))
+        looked_up(move || rules.user_named(&name)).await
     }
 
     /// Nobody is signed in, and where to.

@@ -33,6 +33,8 @@ use crate::store::{Store, StoreError};
 use crate::upkeep::Upkeep;
 use crate::web;
 
+/// How many connections to the socket one user may have.
+const OF_ONE_USER: usize = 256;
 /// How long the exchanges under way may take at the end.
 const LAST_EXCHANGES: Duration = Duration::from_secs(20);
 
@@ -87,7 +89,10 @@ impl Serving {
             socket::routes(&hub)
                 .merge(admin::routes(&hub))
                 .merge(launcher::routes(&hub)),
-            Limits::default(),
+            Limits {
+                of_one_user: OF_ONE_USER,
+                ..Limits::default()
+            },
         )];
         if let Some(address) = hub.configuration.rpc {
             let listener = TcpListener::bind(address).await.map_err(place(address))?;

@@ -14,7 +14,7 @@ use axum::{Extension, Json, Router};
 use entrar_broker::accounts::AccountId;
 use entrar_broker::listen::Peer;
 use entrar_broker::rpc::app;
-use entrar_core::error::{Error, Kind};
+use entrar_core::error::{Details, Error, Kind};
 use entrar_core::hub::{
     Account, BEGIN, Begun, Binding, CANCEL, Failure, ME, Me, Method, OPEN_SESSION, PAIR, Pair,
     Progress, SIGN_OUT, Secret, Session, WAIT, Wait,
@@ -94,6 +94,17 @@ impl Hub {
                 "this is asked through the hub's socket only",
             ));
         };
+        self.limiter.admit(uid, Instant::now()).map_err(|wait| {
+            let details = Details {
+                retry_after: Some(wait.as_secs_f64()),
+                ..Details::default()
+            };
+            Error::with(
+                Kind::Throttled,
+                "this user has asked the hub for more than its administrator allows at once",
+                details,
+            )
+        })?;
         self.user_of(uid).await.map_err(|why| {
             Error::new(
                 Kind::AccessDenied,

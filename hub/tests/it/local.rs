@@ -51,7 +51,6 @@ async fn a_recycled_uid_gets_nothing_of_who_had_it_before() {
         .status()
         .unwrap();
     assert!(done.success());
-    machine.forget_users();
     let said = refusal(&machine.token(&ada, STORAGE));
     assert!(said.contains("an administrator has to unbind"), "{said}");
     assert_eq!(machine.token_by_cookie(&cookie, STORAGE).await.0, 401);

@@ -321,11 +321,6 @@ tenants = ["{tenant}"]
         )
     }
 
-    /// Lets the hub look users up anew, as it does by itself after a while.
-    pub(crate) fn forget_users(&self) {
-        self.serving.as_ref().unwrap().hub().forget_users();
-    }
-
     /// The result of a question that R asks.
     pub(crate) fn ask(&self, user: &Local, name: &str, body: &Value) -> Value {
         let (status, mut reply) = user.post(&self.socket(), &format!("/hub/{name}"), body);

@@ -39,6 +39,8 @@ pub struct Limits {
     pub silence: Duration,
     /// How many connections are held. One more takes the place of the oldest that has no request under way.
     pub connections: usize,
+    /// How many of them one user may have at a Unix socket. One more takes the place of the user's own, or is closed.
+    pub of_one_user: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
         Self {
             silence: Duration::from_secs(30),
             connections: most_connections(files()),
+            of_one_user: usize::MAX,
         }
     }
 }
@@ -99,6 +102,16 @@ pub enum Peer {
         /// The user's id.
         uid: u32,
     },
+}
+
+impl Peer {
+    /// The user at the other end of a Unix socket.
+    fn uid(self) -> Option<u32> {
+        match self {
+            Self::Unix { uid } => Some(uid),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 /// What is put over a connection before HTTP is spoken, such as TLS.

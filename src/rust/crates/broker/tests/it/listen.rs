@@ -112,6 +112,35 @@ async fn one_connection_too_many_takes_the_place_of_the_oldest_without_a_request
     ask(&mut streams[2]).await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn one_user_holds_no_more_connections_than_their_share() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let limits = Limits {
+        of_one_user: 2,
+        ..Limits::default()
+    };
+    let busy = Router::new().fallback(std::future::pending::<()>);
+    let _server = Server::start(listener, busy, limits);
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        streams.push(stream);
+    }
+    // Until both are being answered a third takes the place of one of them; after that it is closed itself.
+    streams.push(tokio::net::UnixStream::connect(&path).await.unwrap());
+    let ends = streams.iter_mut().map(|stream| {
+        Box::pin(async {
+            let _ = stream.read(&mut [0]).await;
+        })
+    });
+    let ended = timeout(LONG, futures_util::future::select_all(ends)).await;
+    assert!(ended.is_ok(), "three are held");
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_harms_nobody_else() {
     let (_server, address) = start(Limits::default()).await;
