@@ -16,6 +16,7 @@ use entrar_core::file::reason;
 use entrar_core::private_directory::own_uid;
 use hmac::digest::Key as Block;
 use hmac::{Hmac, Mac as _};
+use nix::fcntl::{Flock, FlockArg};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
@@ -134,6 +135,13 @@ impl Keys {
     /// # Errors
     /// If it cannot be read or written.
     pub fn add_to_file(path: &Path) -> Result<Self, KeyError> {
+        // Two at once would each put a file in place without the other's key.
+        let directory = File::open(directory_of(path))
+            .map_err(|error| system(path, "locked", &error))
+            .and_then(|directory| {
+                Flock::lock(directory, FlockArg::LockExclusive)
+                    .map_err(|(_, error)| system(path, "locked", &error.into()))
+            })?;
         let before = text_of(path)?;
         parse(path, &before)?;
         let line = new_line()?;
@@ -147,6 +155,8 @@ impl Keys {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
+        // Of one that was killed.
+        let _ = std::fs::remove_file(&new);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -164,6 +174,7 @@ impl Keys {
             let _ = std::fs::remove_file(&new);
             return Err(system(path, "written", &error));
         }
+        drop(directory);
         Self::read(path)
     }
 
@@ -300,10 +311,13 @@ fn system(path: &Path, doing: &'static str, error: &io::Error) -> KeyError {
 
 /// A new name in a directory is on disk only when the directory is.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -445,6 +459,24 @@ mod tests {
         assert!(lines[2].starts_with(after.first().unwrap().id()));
         assert_eq!(lines[3..], [&format!("old {ZEROS}"), "# tail"]);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn of_many_keys_that_are_added_at_once_none_is_lost() {
+        let (directory, path) = written(&format!("old {ZEROS}\n"));
+        // Half of one that was killed.
+        fs::write(directory.path().join("keys.new"), "half").unwrap();
+        let adding: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                std::thread::spawn(move || Keys::add_to_file(&path).map(|_| ()))
+            })
+            .collect();
+        for added in adding {
+            added.join().unwrap().unwrap();
+        }
+        assert_eq!(Keys::read(&path).unwrap().iter().count(), 9);
+        assert!(!directory.path().join("keys.new").exists());
     }
 
     #[test]

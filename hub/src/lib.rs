@@ -14,4 +14,5 @@ pub mod seal;
 pub mod serve;
 pub mod store;
 pub mod tenant;
+mod upkeep;
 pub mod web;

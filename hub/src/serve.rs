@@ -34,6 +34,7 @@ use crate::keys::{KeyError, Keys};
 use crate::local_user::check_namespace;
 use crate::operation::admin;
 use crate::store::{Store, StoreError};
+use crate::upkeep::Upkeep;
 use crate::web;
 
 /// How many connections to the socket one user may have.
@@ -129,6 +130,7 @@ pub struct Serving {
     hub: Arc<Hub>,
     servers: Vec<Server>,
     socket: PathBuf,
+    upkeep: Upkeep,
 }
 
 impl Serving {
@@ -164,6 +166,7 @@ impl Serving {
         servers.push(web_server(&hub.configuration.web, web::routes(&hub), &mut given).await?);
         info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");
         Ok(Self {
+            upkeep: Upkeep::start(&hub),
             hub,
             servers,
             socket,
@@ -179,6 +182,7 @@ impl Serving {
     /// Takes no more requests, and lets the exchanges under way and the last replies out.
     pub async fn stop(mut self) {
         let _ = std::fs::remove_file(&self.socket);
+        drop(self.upkeep);
         for server in &mut self.servers {
             server.refuse();
         }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::doors::socket::{of_store, read, some, written};
 use crate::hub::Hub;
-use crate::store::{Event, From, Launcher, OpenedBy, Recorded, Session};
+use crate::store::{Binding, Event, From, Launcher, OpenedBy, Recorded, Session, StoreError};
 
 /// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
 pub const PEOPLE: &str = "people";
@@ -189,11 +189,7 @@ impl Hub {
             SESSIONS => written(self.open_sessions().await?),
             REVOKE => {
                 let (account, shown) = self.person(&read::<Whom>(body)?.person).await?;
-                let binding = self
-                    .store
-                    .binding_of_account(account)
-                    .await
-                    .map_err(of_store)?;
+                let binding = self.sound_binding(account).await?;
                 self.sign_out(account, binding.as_ref().map(|binding| &binding.user))
                     .await?;
                 self.administrated(by, "revoke", Some(account)).await?;
@@ -204,6 +200,8 @@ impl Hub {
                 })
             }
             REVOKE_ALL => {
+                // What anybody could have forged comes last, so that nothing keeps this from happening.
+                self.store.end_all_sessions().await.map_err(of_store)?;
                 let mut count = 0;
                 for person in self.store.people().await.map_err(of_store)? {
                     if person.signed_in {
@@ -215,7 +213,6 @@ impl Hub {
                         count += 1;
                     }
                 }
-                self.store.end_all_sessions().await.map_err(of_store)?;
                 self.administrated(by, "revoke --all", None).await?;
                 written(Done {
                     said: format!("everybody is signed out ({count}), and every session has ended"),
@@ -223,11 +220,7 @@ impl Hub {
             }
             UNBIND => {
                 let (account, shown) = self.person(&read::<Whom>(body)?.person).await?;
-                let binding = self
-                    .store
-                    .binding_of_account(account)
-                    .await
-                    .map_err(of_store)?;
+                let binding = self.sound_binding(account).await?;
                 self.sign_out(account, binding.as_ref().map(|binding| &binding.user))
                     .await?;
                 self.store.unbind(account).await.map_err(of_store)?;
@@ -389,10 +382,10 @@ impl Hub {
         Ok(people
             .into_iter()
             .map(|person| Person {
-                user: person
-                    .binding
-                    .as_ref()
-                    .map(|binding| binding.user.name.clone()),
+                user: match &person.binding {
+                    Some(binding) => Some(binding.user.name.clone()),
+                    None => person.forged.then(|| "(forged: unbind it)".to_owned()),
+                },
                 uid: person.binding.as_ref().map(|binding| binding.user.uid),
                 username: some(&person.profile.username),
                 tenant: person.account.tid.to_string(),
@@ -422,6 +415,14 @@ impl Hub {
                 expires_at: session.expires_at.seconds(),
             })
             .collect())
+    }
+
+    /// Whose an account is. A row that the hub did not write says nothing of it, and is no reason not to take it away.
+    async fn sound_binding(&self, account: AccountId) -> Result<Option<Binding>, Error> {
+        match self.store.binding_of_account(account).await {
+            Err(StoreError::Forged { .. }) => Ok(None),
+            found => found.map_err(of_store),
+        }
     }
 
     /// The one account that a text means.

@@ -48,6 +48,9 @@ pub struct Person {
     pub signed_in: bool,
     /// Whose it is on this machine.
     pub binding: Option<Binding>,
+    /// Whether the database says whose it is in words that this hub did not write. Nobody gets its tokens then, and
+    /// unbinding it is the way out.
+    pub forged: bool,
 }
 
 impl Store {
@@ -125,7 +128,7 @@ impl Store {
     /// Every account that is signed in or bound, by user name.
     ///
     /// # Errors
-    /// Those of the database; [`StoreError::Forged`] for a binding.
+    /// Those of the database.
     pub async fn people(&self) -> Result<Vec<Person>, StoreError> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| {
@@ -146,11 +149,17 @@ impl Store {
                 },
             )?;
             let people = known.into_iter().map(|(account, profile, signed_in)| {
+                let (binding, forged) = match binding_of_account(db, account) {
+                    // One row that somebody has forged must not hide everybody else from the administrator.
+                    Err(StoreError::Forged { .. }) => (None, true),
+                    found => (found?, false),
+                };
                 Ok(Person {
                     account,
                     profile,
                     signed_in,
-                    binding: binding_of_account(db, account)?,
+                    binding,
+                    forged,
                 })
             });
             people.collect()

@@ -136,16 +136,33 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn purge_audit(&self, before: UnixTime) -> Result<u64, StoreError> {
-        let run = move |db: &Db<'_>| {
-            db.execute(
-                "UPDATE state SET value = max(value, ?) WHERE name = 'audit_kept_from'",
-                (before.seconds(),),
-            )?;
-            let deleted = db.execute("DELETE FROM audit WHERE at < ?", (before.seconds(),))?;
-            Ok(deleted as u64)
-        };
-        self.threads.write(run).await
+        let mut deleted = 0;
+        loop {
+            // In small steps, between which the hub serves.
+            let step = self.threads.write(move |db| delete_some(db, before));
+            match step.await? {
+                0 => return Ok(deleted),
+                some => deleted += some,
+            }
+        }
     }
+}
+
+fn delete_some(db: &Db<'_>, before: UnixTime) -> Result<u64, StoreError> {
+    let before = before.seconds();
+    let any = db.row("SELECT 1 FROM audit WHERE at < ?", (before,), |_| Ok(()))?;
+    if any.is_none() {
+        return Ok(0);
+    }
+    db.execute(
+        "UPDATE state SET value = max(value, ?) WHERE name = 'audit_kept_from'",
+        (before,),
+    )?;
+    let deleted = db.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT 1000)",
+        (before,),
+    )?;
+    Ok(deleted as u64)
 }
 
 fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ mod launchers;
 mod migrations;
 mod pairings;
 mod place;
+mod purge;
 mod rekey;
 mod sessions;
 mod sign_ins;

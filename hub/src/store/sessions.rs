@@ -202,8 +202,8 @@ impl Store {
             .await
     }
 
-    /// Ends everything that is open: all sessions, those in browsers, and sign-ins under way. How many sessions there
-    /// were, browsers' included.
+    /// Ends everything that is open: all sessions, those in browsers, sign-ins and pairings under way, and permissions to
+    /// pair. How many sessions there were, browsers' included.
     ///
     /// # Errors
     /// Those of the database.
@@ -211,7 +211,9 @@ impl Store {
         let run = |db: &Db<'_>| {
             let ended = end(db, "TRUE", ())?;
             let in_browsers = db.execute("DELETE FROM web_sessions", ())?;
-            db.execute("DELETE FROM sign_ins", ())?;
+            for table in ["sign_ins", "pairings", "permits"] {
+                db.execute(&format!("DELETE FROM {table}"), ())?;
+            }
             Ok(ended + in_browsers as u64)
         };
         self.threads.write(run).await

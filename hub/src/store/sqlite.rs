@@ -134,8 +134,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 trait Operation: Send {
-    /// Runs it; whether what it changed is to be kept.
-    fn run(&mut self, db: &Db<'_>) -> bool;
+    /// Runs it. After an error nothing that it changed is to be kept; whoever asked is told of it by [`Operation::answer`].
+    fn run(&mut self, db: &Db<'_>) -> Result<(), StoreError>;
 
     /// Tells whoever asked: the operation's own outcome, or, where that was good, what came of the commit.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
@@ -152,9 +152,14 @@ where
     T: Send,
     F: FnOnce(&Db<'_>) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, db: &Db<'_>) -> bool {
-        self.outcome = self.run.take().map(|run| run(db));
-        matches!(self.outcome, Some(Ok(_)))
+    fn run(&mut self, db: &Db<'_>) -> Result<(), StoreError> {
+        let outcome = match self.run.take() {
+            Some(run) => run(db),
+            None => Err(StoreError::Closed),
+        };
+        let ran = outcome.as_ref().map(|_| ()).map_err(StoreError::clone);
+        self.outcome = Some(outcome);
+        ran
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -178,7 +183,7 @@ fn read_all(connection: &Connection, keys: &SharedKeys, jobs: &Mutex<Receiver<Jo
         let begun = connection.execute_batch("BEGIN");
         match begun {
             Ok(()) => {
-                job.run(&Db { connection, keys });
+                let _ = job.run(&Db { connection, keys });
                 let ended = connection.execute_batch("COMMIT");
                 job.answer(ended.map_err(StoreError::from));
             }
@@ -205,15 +210,8 @@ fn write_all(connection: &Connection, keys: &SharedKeys, jobs: &Receiver<Job>) {
         for mut job in group {
             let ran = in_savepoint(&Db { connection, keys }, job.as_mut());
             done.push(job);
-            // After some errors, such as a full disk, SQLite itself has rolled everything back.
             if let Err(error) = ran {
                 broken = Some(error);
-                break;
-            }
-            if connection.is_autocommit() {
-                broken = Some(StoreError::Unavailable(
-                    "a write was rolled back".to_owned(),
-                ));
                 break;
             }
         }
@@ -232,15 +230,17 @@ fn write_all(connection: &Connection, keys: &SharedKeys, jobs: &Receiver<Job>) {
 }
 
 /// # Errors
-/// Those of the transaction itself; the operation keeps its own.
+/// Why the whole transaction is gone: after some errors, such as a full disk, SQLite rolls everything back. Others are the
+/// operation's alone, which keeps them.
 fn in_savepoint(db: &Db<'_>, job: &mut dyn Operation) -> Result<(), StoreError> {
     db.execute("SAVEPOINT operation", ())?;
-    if !job.run(db) && !db.connection.is_autocommit() {
+    if let Err(error) = job.run(db) {
+        if db.connection.is_autocommit() {
+            return Err(error);
+        }
         db.execute("ROLLBACK TO operation", ())?;
     }
-    if !db.connection.is_autocommit() {
-        db.execute("RELEASE operation", ())?;
-    }
+    db.execute("RELEASE operation", ())?;
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! What the database keeps, what it refuses, and what somebody has who reads or writes the file.
 
+mod durable;
+mod forged;
+
 use std::process::Command;
 
 use entrar_broker::accounts::Accounts as _;

@@ -1,5 +1,7 @@
 //! The administrator's commands.
 
+use std::time::{Duration, Instant};
+
 use entra_emulator::User;
 use serde_json::{Value, json};
 
@@ -163,4 +165,64 @@ async fn every_setting_is_tried_with_a_line_each() {
         !good && said.contains("is not serving: start it first"),
         "{said}"
     );
+}
+
+fn database(machine: &Machine) -> rusqlite::Connection {
+    rusqlite::Connection::open(machine.directory.path().join("lib/hub.db")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_binding_is_shown_and_keeps_nobody_from_unbinding_or_revoking() {
+    let ada = Local::new("ada");
+    let (machine, mut browser) = signed_in(&ada).await;
+    let forge = "UPDATE bindings SET uid = uid + 1";
+    database(&machine).execute_batch(forge).unwrap();
+    let refused = machine.token(&ada, STORAGE);
+    assert_eq!(refused["token"], Value::Null, "{refused}");
+    let (good, people) = machine.command(&["people", "--json"]);
+    assert!(good, "{people}");
+    assert_eq!(rows(&people)[0]["user"], "(forged: unbind it)");
+    let (good, said) = machine.command(&["revoke", &ada.upn()]);
+    assert!(good, "{said}");
+    let (good, said) = machine.command(&["revoke", "--all"]);
+    assert!(good, "{said}");
+    let (good, said) = machine.command(&["unbind", &ada.upn()]);
+    assert!(good, "{said}");
+    let question = browser.sign_in(&ada.upn()).await;
+    assert_eq!(question.heading(), "Is this you?");
+    browser
+        .press(&question, "/confirm", &[("answer", "yes")])
+        .await;
+    assert_eq!(subject(&machine.token(&ada, STORAGE)), ada.upn());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_nobody_answers_and_old_rows_of_the_audit_are_thrown_away() {
+    let ada = Local::new("ada");
+    let people = vec![User::new("Ada", &ada.upn())];
+    let mut machine = Machine::new(people, |settings| settings).await;
+    let question = Browser::new(&machine.page).sign_in(&ada.upn()).await;
+    assert_eq!(question.heading(), "Is this you?");
+    // Time goes by while the hub is not there.
+    machine.stop().await;
+    let database = database(&machine);
+    let count = || {
+        let sql = "SELECT (SELECT count(*) FROM sign_ins), (SELECT count(*) FROM audit)";
+        database
+            .query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    let later = "UPDATE sign_ins SET expires_at = 1;
+        INSERT INTO audit (at, event, result) VALUES (1, 'token', 'ok');
+        INSERT INTO audit (at, event, result) VALUES (unixepoch() - 399 * 86400, 'token', 'ok');";
+    database.execute_batch(later).unwrap();
+    let (sign_ins, kept): (u32, u32) = count();
+    assert_eq!(sign_ins, 1);
+    machine.start().await;
+    let until = Instant::now() + Duration::from_secs(10);
+    while count() != (0, kept - 1) {
+        assert!(Instant::now() < until, "{:?}", count());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    machine.stop().await;
 }
