@@ -100,7 +100,11 @@ enum Command {
     #[command(subcommand)]
     Launcher(LauncherCommand),
     /// Seal everything under the first key of the key file, while the hub serves.
-    Rekey,
+    Rekey {
+        /// Put a new key before the others first.
+        #[arg(long)]
+        new_key: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,7 +166,7 @@ enum Error {
     Serve(#[from] serve::Error),
     #[error("{0}")]
     Said(String),
-    #[error("{} {}", .0.message(), .0.details().remedy.as_deref().unwrap_or_default())]
+    #[error("{}. {}", .0.message(), .0.details().remedy.as_deref().unwrap_or_default())]
     Failed(Failed),
     #[error("nothing can be printed: {}", reason(.0))]
     Output(#[from] io::Error),
@@ -320,7 +324,7 @@ async fn administer(socket: &Path, command: Command) -> Result<ExitCode, Error> 
         Command::Launcher(LauncherCommand::Remove { name }) => {
             (REMOVE_LAUNCHER, json!({ "name": name }), None)
         }
-        Command::Rekey => (REKEY, json!({}), None),
+        Command::Rekey { new_key } => (REKEY, json!({ "new_key": new_key }), None),
         Command::Init { .. } | Command::Check | Command::Serve => return Ok(ExitCode::SUCCESS),
     };
     let result = ask(socket, name, &parameters).await?;

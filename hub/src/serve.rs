@@ -143,7 +143,7 @@ impl Serving {
             check_namespace().map_err(Error::Machine)?;
         }
         let mut given = Given::from_env()?;
-        let keys = Keys::read(&configuration.key_file)?;
+        let keys = Keys::read(configuration.key_file.path())?;
         let client_id = configuration.tenant.client_id.to_string();
         let store = Store::open(&configuration.database, keys.clone()).await?;
         let hub = Hub::new(configuration, keys, store.for_client(&client_id));

@@ -105,7 +105,7 @@ impl Tenant {
                 ClientAuth::Assertion(Assertion::Certificate(Box::new(certificate)))
             }
             Credential::ManagedIdentity(client_id) => {
-                let identity = ManagedIdentity::new(&self.machine, *client_id)?;
+                let identity = ManagedIdentity::new(&self.machine, Some(*client_id))?;
                 ClientAuth::Assertion(Assertion::ManagedIdentity(Box::new(identity)))
             }
             Credential::FederatedToken(path) => {

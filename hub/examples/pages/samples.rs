@@ -192,19 +192,8 @@ pub fn pages(text: impl Fn(&str) -> String) -> Vec<(&'static str, Page)> {
                 user: text("alice"),
             },
         ),
-        ("pairing-expired", Message::PairingOver(PairingEnd::Expired)),
-        (
-            "pairing-wrong-code",
-            Message::PairingOver(PairingEnd::WrongCode),
-        ),
         ("pairing-not-me", Message::PairingOver(PairingEnd::NotMe)),
         ("pairing-gone", Message::PairingOver(PairingEnd::Gone)),
-        (
-            "pairing-closed",
-            Message::PairingClosed {
-                user: text("alice"),
-            },
-        ),
         ("stale-form", Message::StaleForm),
         ("not-found", Message::NotFound),
         ("not-allowed", Message::NotAllowed { allow: "POST" }),

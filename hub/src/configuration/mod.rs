@@ -53,7 +53,7 @@ pub struct Configuration {
     /// The database's file.
     pub database: PathBuf,
     /// The file with the keys.
-    pub key_file: PathBuf,
+    pub key_file: SecretFile,
     /// The socket of local processes.
     pub socket: Socket,
     /// The hub's page.
@@ -113,8 +113,8 @@ pub enum Credential {
     Certificate(SecretFile),
     /// By a token that somebody whom the app trusts keeps fresh in this file.
     FederatedToken(PathBuf),
-    /// By an identity that this machine has in Azure: its client id, or the machine's own.
-    ManagedIdentity(Option<Guid>),
+    /// By an identity that is assigned to this machine in Azure, by its client id.
+    ManagedIdentity(Guid),
 }
 
 /// The socket of local processes, and whom it serves.

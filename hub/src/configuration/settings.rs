@@ -186,7 +186,7 @@ impl Settings {
             contact: self.contact,
             tenant: self.tenant.judged(near)?,
             database: near.path(&self.store.path),
-            key_file: near.path(&self.store.key_file),
+            key_file: near.secret(&self.store.key_file),
             socket: self.socket.judged(near)?,
             rpc: self.rpc.as_ref().map(rpc).transpose()?,
             people: self.people.judged()?,
@@ -315,11 +315,7 @@ impl TenantSettings {
             ways.push((name, Credential::FederatedToken(near.path(name.get_ref()))));
         }
         if let Some(name) = &self.managed_identity {
-            let identity = match name.get_ref().as_str() {
-                "system" => None,
-                _ => Some(guid(name)?),
-            };
-            ways.push((name, Credential::ManagedIdentity(identity)));
+            ways.push((name, Credential::ManagedIdentity(guid(name)?)));
         }
         if let Some(name) = &self.secret_file {
             ways.push((name, Credential::Secret(own(name))));

@@ -105,7 +105,11 @@ impl Hub {
         }
         self.store.append(&row).await.map_err(of_store)?;
         let (id, _, cookie) = opened?;
-        let address = self.address_of_sessions()?;
+        // What runs on another machine asks beside the page; this machine's own address is nothing there.
+        let address = match &launcher.from {
+            From::Uid(_) => self.address_of_sessions()?,
+            From::Network(_) => self.configuration.public_url.to_string(),
+        };
         let mut environment = BTreeMap::from([
             (ADDRESS, Secret(address.into())),
             (ORIGIN, Secret("hub".into())),

@@ -116,8 +116,9 @@ impl Hub {
     async fn me(&self, user: &LocalUser) -> Result<Me, Error> {
         let account = self.account_or_error(user).await?;
         let signed_in = match account {
-            Some(account) => self.signed_in(account).await?,
-            None => None,
+            // Who has to sign in again is not signed in.
+            Some(account) if !self.must_sign_in(account) => self.signed_in(account).await?,
+            _ => None,
         };
         let (account, mark) = signed_in.unzip();
         Ok(Me {

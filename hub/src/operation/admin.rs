@@ -20,9 +20,11 @@ use ipnet::IpNet;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use crate::doors::socket::{of_store, read, some, written};
 use crate::hub::Hub;
+use crate::keys::Keys;
 use crate::store::{Binding, Event, From, Launcher, OpenedBy, Recorded, Session, StoreError};
 
 /// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
@@ -37,7 +39,7 @@ pub const REVOKE_ALL: &str = "revoke_all";
 pub const UNBIND: &str = "unbind";
 /// The audit: takes a [`Since`], gives a list of [`AuditRow`].
 pub const AUDIT: &str = "audit";
-/// Seals everything under the first key: takes `{}`, gives a [`Done`].
+/// Seals everything under the first key: takes a [`Rekey`], gives a [`Done`].
 pub const REKEY: &str = "rekey";
 
 /// Lets a local user pair by a code: takes a [`Permit`], gives a [`Done`].
@@ -91,6 +93,13 @@ pub struct KnownLauncher {
     pub from: String,
     /// Until when, in Unix seconds.
     pub expires_at: f64,
+}
+
+/// Under which key to seal.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Rekey {
+    /// Whether a new key is put before the others first.
+    pub new_key: bool,
 }
 
 /// A person by local user, user name or object id.
@@ -241,6 +250,13 @@ impl Hub {
                 written(rows.iter().map(row).collect::<Vec<_>>())
             }
             REKEY => {
+                if read::<Rekey>(body)?.new_key {
+                    let path = self.configuration.key_file.path().to_owned();
+                    let added = spawn_blocking(move || Keys::add_to_file(&path)).await;
+                    added
+                        .map_err(|_| Error::new(Kind::ServerError, "the key was not made"))?
+                        .map_err(|error| Error::new(Kind::Misconfigured, error.to_string()))?;
+                }
                 let count = self
                     .store
                     .rekey()
@@ -436,7 +452,7 @@ impl Hub {
             let username = &person.profile.username;
             user == Some(text)
                 || username.eq_ignore_ascii_case(text)
-                || person.account.oid.to_string() == text
+                || person.account.oid.to_string().eq_ignore_ascii_case(text)
         });
         match (found.next(), found.next()) {
             (Some(person), None) => {

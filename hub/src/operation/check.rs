@@ -86,13 +86,13 @@ pub async fn check(configuration: &Configuration) -> Vec<Line> {
 }
 
 async fn database(configuration: &Configuration) -> Line {
-    let keys = match Keys::read(&configuration.key_file) {
+    let keys = match Keys::read(configuration.key_file.path()) {
         Ok(keys) => keys,
         Err(error) => {
             return bad(
                 "keys",
                 error,
-                "`entrar-hub init` writes a first key file; a lost one ends every sign-in.",
+                "Run this as the user that the hub runs as. `entrar-hub init` writes a first key file; a lost one ends every sign-in.",
             );
         }
     };

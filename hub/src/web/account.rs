@@ -63,6 +63,13 @@ impl Web {
         }))
     }
 
+    /// The claims challenge that a sign-in of the visitor is to meet.
+    pub(super) async fn claims(&self, session: &SecretString) -> Result<Option<String>, Error> {
+        let visitor = self.visitor(session).await?;
+        let exchanges = self.hub.exchanges_if_any();
+        Ok(visitor.and_then(|visitor| exchanges?.claims(visitor.account)))
+    }
+
     /// The account page; `None` if the browser's session is over.
     pub(super) async fn account_page(
         &self,

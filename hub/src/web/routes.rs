@@ -246,14 +246,23 @@ async fn home(State(web): Shared, headers: HeaderMap) -> Response {
 
 async fn sign_in(State(web): Shared, request: Request) -> Response {
     let ticket = Name::Ticket.of(request.headers());
+    let session = Name::Session.of(request.headers());
     let filled = match Filled::of(&web, request).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
+    // Who signs in again meets what Entra ID has refused a token for, such as a second factor.
+    let claims = match session {
+        Some(session) => match web.claims(&session).await {
+            Ok(claims) => claims,
+            Err(error) => return web.failed(error),
+        },
+        None => None,
+    };
     let chooses = filled.text("choose") == "yes";
     let begun = web
         .hub
-        .begin_sign_in(&filled.browser, ticket.as_ref(), chooses);
+        .begin_sign_in(&filled.browser, ticket.as_ref(), claims, chooses);
     match begun.await {
         Ok(address) => web.page(Page::Leaving(Leaving { address })),
         Err(error) => web.failed(error),

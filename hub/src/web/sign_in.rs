@@ -113,6 +113,7 @@ impl Hub {
         &self,
         browser: &SecretString,
         ticket: Option<&SecretString>,
+        claims: Option<String>,
         chooses: bool,
     ) -> Result<Url, Error> {
         self.may_begin_sign_in()?;
@@ -131,6 +132,7 @@ impl Hub {
         let wishes = Wishes {
             // Whoever follows a link is to see as whom.
             select_account: chooses || ticket.is_some(),
+            claims,
             ..Wishes::default()
         };
         Ok(app.authorization_url(&secrets, &wishes))

@@ -22,7 +22,7 @@ async fn uids_that_name_nobody_are_refused_in_words() {
     for (uid, why) in [
         (0, "is root"),
         (65_534, "stands for users without a uid of their own"),
-        (1, "is not among the uids that the hub serves"),
+        (1, "is a user of the system"),
         (60_000, "is not among the uids that the hub serves"),
         (59_998, "has no name on this machine"),
     ] {

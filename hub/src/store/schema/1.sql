@@ -124,7 +124,7 @@ END;
 CREATE TABLE launchers (
   name TEXT NOT NULL PRIMARY KEY,
   key_hash BLOB NOT NULL UNIQUE,
-  -- The users that it may open sessions for, by name and uid, as JSON.
+  -- The users that it may open sessions for, one a line: uid and name.
   users TEXT NOT NULL,
   -- From where its key counts: a uid of this machine, or a network.
   uid INTEGER,

@@ -50,11 +50,6 @@ pub enum Message {
     },
     /// A pairing that has come to nothing.
     PairingOver(PairingEnd),
-    /// The administrator has not opened pairing for this user.
-    PairingClosed {
-        /// The local user's name.
-        user: String,
-    },
     /// A form of an earlier sign-in, or of another page.
     StaleForm,
     /// Nothing is at this address.
@@ -80,10 +75,6 @@ pub enum Message {
 /// Why a pairing has come to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairingEnd {
-    /// Nobody typed the code in time.
-    Expired,
-    /// A wrong code was typed three times.
-    WrongCode,
     /// The person did not begin it.
     NotMe,
     /// It was answered before, or is not there any more.
@@ -321,16 +312,6 @@ impl Message {
                 .with_facts(facts_with_user(person, user))
             }
             Self::PairingOver(end) => pairing_over(*end),
-            Self::PairingClosed { user } => Words::new(
-                StatusCode::FORBIDDEN,
-                Tone::Bad,
-                "Pairing is not open for this user",
-                &[
-                    "On this server the administrator opens pairing for one user at a time, and for a limited time. Nothing was kept.",
-                    "Ask the administrator of this server to open it.",
-                ],
-            )
-            .with_facts(vec![Fact::code("Local user", user.as_str())]),
             Self::StaleForm => Words::new(
                 StatusCode::FORBIDDEN,
                 Tone::Note,
@@ -438,16 +419,6 @@ fn failed(error: &Error, site: &Site) -> Words {
 
 fn pairing_over(end: PairingEnd) -> Words {
     let (tone, heading, what) = match end {
-        PairingEnd::Expired => (
-            Tone::Note,
-            "The code has expired",
-            "Nobody typed it within five minutes. The sign-in was thrown away.",
-        ),
-        PairingEnd::WrongCode => (
-            Tone::Bad,
-            "The code is no longer good",
-            "A wrong code was typed three times. The sign-in was thrown away.",
-        ),
         PairingEnd::NotMe => (
             Tone::Good,
             "The pairing was stopped",
@@ -456,7 +427,7 @@ fn pairing_over(end: PairingEnd) -> Words {
         PairingEnd::Gone => (
             Tone::Note,
             "This pairing is over",
-            "It was answered before, or took too long. A code counts once.",
+            "It was answered before, took too long, or a wrong code was typed three times. A code counts once.",
         ),
     };
     let mut words = Words::new(StatusCode::GONE, tone, heading, &[what]);

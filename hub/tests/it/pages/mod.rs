@@ -92,7 +92,6 @@ async fn each_text_from_outside_is_shown() {
         ("guest", 2),
         ("user-refused", 4),
         ("conflict", 3),
-        ("pairing-closed", 1),
         ("not-found", 0),
     ];
     let pages: HashMap<_, _> = samples::pages(|text| format!("{text}{HOSTILE}"))
@@ -381,11 +380,8 @@ async fn a_message_has_the_status_of_what_it_tells() {
         ("guest", 403),
         ("user-refused", 403),
         ("conflict", 409),
-        ("pairing-expired", 410),
-        ("pairing-wrong-code", 410),
         ("pairing-not-me", 200),
         ("pairing-gone", 410),
-        ("pairing-closed", 403),
         ("stale-form", 403),
         ("not-found", 404),
         ("not-allowed", 405),

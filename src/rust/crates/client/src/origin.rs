@@ -13,8 +13,10 @@ use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
 use entrar_core::hub_socket;
-use entrar_core::loopback::is_listened_to_by_another;
+use entrar_core::loopback::listener_at;
+use entrar_core::private_directory::own_uid;
 use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
+use entrar_core::system_user::is_of_system_or_own;
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -202,13 +204,11 @@ impl Session {
     ///
     /// # Errors
     /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for. [`Kind::NoSession`] if another
-    /// user listens where the person's agent was.
+    /// user listens where the person's agent or the hub was.
     pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Option<Cookie>, Error> {
         match &self.door {
             Door::Address(address) => {
-                if self.origin == Origin::Agent {
-                    check_listener(address)?;
-                }
+                check_listener(self.origin, address)?;
                 best(&CookiePlace::all(env), env.now(), refused)
                     .cloned()
                     .map(Some)
@@ -272,20 +272,35 @@ pub fn account(env: &Env) -> Option<String> {
     sign_in(env)?.account
 }
 
-/// Once an agent was killed, any user of this machine can listen at its port, and would be sent the cookie.
-fn check_listener(address: &Address) -> Result<(), Error> {
-    if on_this_machine(address).is_some_and(is_listened_to_by_another) {
-        let message = format!(
-            "your agent is not running any more, and another user of this machine listens at {address}; no cookie was sent"
-        );
-        return Err(Error::new(Kind::NoSession, message).remedied(Some(
+/// Once an agent or a hub has ended, any user of this machine can listen at its port, and would be sent the cookie.
+fn check_listener(origin: Origin, address: &Address) -> Result<(), Error> {
+    let Some(uid) = on_this_machine(address).and_then(listener_at) else {
+        return Ok(());
+    };
+    let (is_theirs, whose, remedy) = match origin {
+        // It may run as whatever user.
+        Origin::Workbench => return Ok(()),
+        Origin::Agent => (
+            uid == own_uid(),
+            "your agent",
             "Call azure_sign_in() again, and azure_session_env() after it.",
-        )));
+        ),
+        Origin::Hub => (
+            is_of_system_or_own(uid),
+            "the hub",
+            "Tell the administrator of the hub, and start this session anew once it runs again.",
+        ),
+    };
+    if is_theirs {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "{whose} is not running any more, and another user of this machine listens at {address}; no cookie was sent"
+    );
+    Err(Error::new(Kind::NoSession, message).remedied(Some(remedy)))
 }
 
-/// The address and port at which an agent of this machine listens.
+/// The address and port at which a broker of this machine listens.
 fn on_this_machine(address: &Address) -> Option<SocketAddr> {
     let url = address.url();
     let ip = match url.host()? {

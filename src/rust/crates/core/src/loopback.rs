@@ -30,10 +30,10 @@ pub fn are_ours(peers: &[SocketAddr], own: SocketAddr) -> Vec<bool> {
         .collect()
 }
 
-/// Whether another user's process listens at an address of this machine. `false` where nobody listens, and where the system
-/// does not tell.
+/// The user whose process listens at an address of this machine. `None` where nobody listens, and where the system does not
+/// tell.
 #[must_use]
-pub fn is_listened_to_by_another(address: SocketAddr) -> bool {
+pub fn listener_at(address: SocketAddr) -> Option<u32> {
     // Who listens at every address of the machine gets what nobody listens for at this one.
     let everywhere = [
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
@@ -44,7 +44,6 @@ pub fn is_listened_to_by_another(address: SocketAddr) -> bool {
         .into_iter()
         .chain(everywhere)
         .find_map(|address| lists.iter().find_map(|list| listener(list, address)))
-        .is_some_and(|uid| uid != own_uid())
 }
 
 fn lists() -> impl Iterator<Item = String> {
