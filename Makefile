@@ -6,13 +6,15 @@ export R_LIBS := $(CURDIR)/.lib$(if $(R_LIBS),:$(R_LIBS))
 # One directory for cargo, R CMD INSTALL and R CMD check: dependencies are compiled once.
 export ENTRAR_TARGET_DIR := $(CURDIR)/.build/target
 export CARGO_TARGET_DIR := $(ENTRAR_TARGET_DIR)
+# The hub has a lock file of its own, and so a directory.
+export HUB_TARGET_DIR := $(CURDIR)/.build/hub
 
 # What an installed package is made of; a directory is newer when a file came or went.
 SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msrv.R R inst man \
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
   \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test check bench document format install site clean
+.PHONY: help demo test check bench document format install site hub clean
 
 help:
 	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
@@ -20,6 +22,7 @@ help:
 	@echo 'make check     R CMD check'
 	@echo 'make bench     the benchmarks'
 	@echo 'make document  rewrite man/, NAMESPACE and R/extendr-wrappers.R'
+	@echo 'make hub       the hub, in .build/hub/release/entrar-hub'
 	@echo 'make format    format R and Rust code'
 	@echo 'make install   install into .lib'
 	@echo 'make site      the documentation as web pages, in .build/site'
@@ -54,7 +57,11 @@ format:
 	@tools/setup.sh test
 	cargo fmt --manifest-path src/rust/Cargo.toml --all
 	cargo fmt --manifest-path tests/sql/server/Cargo.toml
+	cargo fmt --manifest-path hub/Cargo.toml
 	.build/venv/bin/air format .
+
+hub:
+	CARGO_TARGET_DIR=$(HUB_TARGET_DIR) cargo build --manifest-path hub/Cargo.toml --locked --release
 
 site:
 	@tools/setup.sh test

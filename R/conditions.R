@@ -61,15 +61,16 @@
 #' sign in again; the message says what to do elsewhere.
 #'
 #' @section consent_required:
-#' Workbench's application has no delegated permission for the resource, or nobody has consented to
-#' it. An administrator of Entra ID can grant both.
+#' The app, Workbench's or the one that you have signed in to, has no delegated permission for the resource, or nobody has
+#' consented to it. An administrator of Entra ID can grant both.
 #'
 #' @section access_denied:
 #' A policy of your organisation (Conditional Access) forbids it: for this device, place or person.
 #'
 #' @section misconfigured:
-#' Workbench's own registration with Entra ID is not in order: its application, its secret or its
-#' tenant. Only its administrator can mend that.
+#' The app is not in order: its registration with Entra ID, its secret or its tenant. It is Workbench's or the hub's own, which
+#' only an administrator can mend; or the one that you have named to [azure_sign_in()], and then `client_id` or `tenant` may be
+#' wrong.
 #'
 #' @section throttled:
 #' Too many requests in a short time. Wait, and reuse a token until shortly before it expires.

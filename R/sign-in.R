@@ -308,7 +308,8 @@ sign_in_progress <- function(attempt, call) {
         "Your browser opens to sign you in. Waiting until ",
         until,
         "; Ctrl-C ends it.\n",
-        "If no browser opens, call azure_sign_in(method = \"paste\")."
+        "If no browser opens, call azure_sign_in(method = \"paste\").\n",
+        stuck_browser
       )
       utils::browseURL(attempt$address)
     },
@@ -321,7 +322,8 @@ sign_in_progress <- function(attempt, call) {
       "\n\nWaiting until ",
       until,
       "; Ctrl-C ends it. ",
-      "Type only a code that you have asked for yourself."
+      "Type only a code that you have asked for yourself.\n",
+      stuck_browser
     )
   )
   repeat {
@@ -332,6 +334,12 @@ sign_in_progress <- function(attempt, call) {
     }
   }
 }
+
+# An app that Entra ID does not know, for one, is told to the browser and to nobody else.
+stuck_browser <- paste(
+  "If the browser shows an error of Entra ID and goes no further, press Ctrl-C:",
+  "R is not told of that one."
+)
 
 pasted_progress <- function(attempt, until, call) {
   message(
@@ -381,21 +389,23 @@ may_replace <- function(progress, replace) {
   if (!can_ask()) {
     return(FALSE)
   }
+  names <- names_of_two(progress)
   question <- sprintf(
     "%s is signed in. Sign in as %s in their place, in every R process? (yes/no) ",
-    account_name(new_account(progress$replaces)),
-    account_name(new_account(progress$account))
+    names[["before"]],
+    names[["now"]]
   )
   tolower(trimws(read_answer(question))) %in% c("y", "yes")
 }
 
 kept_account <- function(progress, call) {
+  names <- names_of_two(progress)
   failure <- list(
     kind = "access_denied",
     message = sprintf(
       "%s is signed in, and stays so; you have signed in as %s",
-      account_name(new_account(progress$replaces)),
-      account_name(new_account(progress$account))
+      names[["before"]],
+      names[["now"]]
     ),
     remedy = "Call azure_sign_out() first, or azure_sign_in(replace = TRUE)."
   )
@@ -424,6 +434,24 @@ new_account <- function(account) {
 account_name <- function(account) {
   names <- c(account$username, account$name, account$object_id)
   names[!is.na(names)][[1]]
+}
+
+# Two accounts, each by as much as tells it from the other: a guest has one name in several tenants, and a name may be given
+# to another person.
+names_of_two <- function(progress) {
+  before <- new_account(progress$replaces)
+  now <- new_account(progress$account)
+  names <- c(before = account_name(before), now = account_name(now))
+  if (tolower(names[[1]]) != tolower(names[[2]])) {
+    return(names)
+  }
+  tenants <- c(before$tenant, now$tenant)
+  known <- sprintf("tenant %s", tenants)
+  if (tenants[[1]] == tenants[[2]]) {
+    known <- sprintf("%s, object id %s", known, c(before$object_id, now$object_id))
+  }
+  names[] <- sprintf("%s (%s)", names, known)
+  names
 }
 
 #' @export

@@ -9,7 +9,9 @@ goal=${1:?usage: tools/setup.sh demo or test}
 
 # The Makefile has the same PATH: .build/bin holds links to a Rust that would not be found, or only behind an older one.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
-minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' src/rust/Cargo.toml)
+# The hub asks for a newer one than what R builds.
+case $goal in test) workspace=hub ;; *) workspace=src/rust ;; esac
+minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$workspace/Cargo.toml")
 r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -42,7 +44,7 @@ apt_packages() {
     echo "r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
   done
   [ "$goal" = demo ] || has_python || echo python3 python3-venv
-  [ "$goal" = demo ] || for command in git git-lfs openssl; do
+  [ "$goal" = demo ] || for command in curl faketime systemd-socket-activate git git-lfs openssl; do
     have "$command" || echo "$command"
   done
   # Ubuntu's package is an empty one that brings a snap: there a browser has to be installed by hand.

@@ -19,9 +19,20 @@ isolated() {
 }
 
 rustfmt() {
-  cargo fmt "${manifest[@]}" --all --check && cargo fmt --manifest-path tests/sql/server/Cargo.toml --check
+  cargo fmt "${manifest[@]}" --all --check && cargo fmt --manifest-path tests/sql/server/Cargo.toml --check &&
+    cargo fmt --manifest-path hub/Cargo.toml --check
 }
-clippy() { cargo clippy "${manifest[@]}" --locked --workspace --all-targets -- -D warnings; }
+clippy() {
+  cargo clippy "${manifest[@]}" --locked --workspace --all-targets -- -D warnings &&
+    in_hub clippy --all-targets -- -D warnings
+}
+
+# cargo in the hub's workspace: `in_hub COMMAND [ARGUMENT]...`
+in_hub() {
+  local command=$1
+  shift
+  CARGO_TARGET_DIR=$HUB_TARGET_DIR cargo "$command" --manifest-path hub/Cargo.toml --locked "$@"
+}
 
 # Compiling may download, so it keeps the outer environment; the bridge's tests load R's own library.
 rust() {
@@ -29,6 +40,9 @@ rust() {
     R_HOME=$(R RHOME) LD_LIBRARY_PATH="$(R RHOME)/lib:${LD_LIBRARY_PATH:-}" \
       isolated cargo test "${manifest[@]}" --locked --workspace -- --nocapture
 }
+
+# The hub, with local users that its tests make and remove.
+hub() { in_hub test --no-run && isolated bash -c 'cd hub && CARGO_TARGET_DIR=$HUB_TARGET_DIR cargo test --locked -- --nocapture'; }
 
 install() { make --no-print-directory install; }
 air() { .build/venv/bin/air format --check .; }
@@ -162,7 +176,7 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust install air lint document testthat check posit_sdk azure_python azure_r sign_in azure_devops
+    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in azure_devops
     sql bench documentation site leaks
   )
 fi

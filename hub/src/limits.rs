@@ -15,6 +15,12 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// How many callers of one user are answered at once. Those who ask for the same share an exchange.
 const MOST_CALLERS: usize = 1_000;
 
+/// How many requests a user may make for each exchange that they may have: those who ask for the same share one, and each
+/// request leaves a row in the audit, which must not fill the disk.
+const REQUESTS: f64 = 20.0;
+/// How many users are remembered before those are forgotten who have not asked for a while.
+const MOST_USERS: usize = 1_000;
+
 /// What every user has asked lately.
 #[derive(Debug)]
 pub struct Limiter {
@@ -24,11 +30,51 @@ pub struct Limiter {
 
 #[derive(Debug)]
 struct User {
-    /// How many exchanges may begin now; it grows by the minute's share.
-    allowance: f64,
-    since: Instant,
+    exchanges: Allowance,
+    requests: Allowance,
+    /// How many requests were turned away since one was let in.
+    turned_away: u64,
     /// How many callers wait for which resource.
     in_flight: HashMap<Resource, usize>,
+}
+
+/// So many a minute, all at once if they were not used before.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    most: f64,
+    left: f64,
+    since: Instant,
+}
+
+impl Allowance {
+    pub(crate) fn new(most: f64, now: Instant) -> Self {
+        Self {
+            most,
+            left: most,
+            since: now,
+        }
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.left_at(now) >= self.most
+    }
+
+    fn left_at(&self, now: Instant) -> f64 {
+        let time = now.saturating_duration_since(self.since);
+        let minutes = time.as_secs_f64() / MINUTE.as_secs_f64();
+        (self.left + minutes * self.most).min(self.most)
+    }
+
+    /// Takes one, or says how long to wait for it.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.left = self.left_at(now);
+        self.since = now;
+        if self.left < 1.0 {
+            return Err(MINUTE.mul_f64((1.0 - self.left) / self.most));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
 }
 
 /// Somebody who is being answered, until this is dropped.
@@ -47,6 +93,20 @@ impl Limiter {
         Arc::new(Self { limits, users })
     }
 
+    /// Lets a user make a request now, whoever they are; the result is how many were turned away before.
+    ///
+    /// # Errors
+    /// How long to wait. Nothing is to be noted of it: that is what the limit is for.
+    pub fn admit(&self, uid: u32, now: Instant) -> Result<u64, Duration> {
+        let mut users = self.users();
+        let user = self.user(&mut users, uid, now);
+        if let Err(wait) = user.requests.take(now) {
+            user.turned_away += 1;
+            return Err(wait);
+        }
+        Ok(std::mem::take(&mut user.turned_away))
+    }
+
     /// Lets a user ask for a resource now.
     ///
     /// # Errors
@@ -58,28 +118,17 @@ impl Limiter {
         now: Instant,
     ) -> Result<Pass, Duration> {
         let mut users = self.users();
-        let most = f64::from(self.limits.exchanges);
-        users.retain(|_, user| !user.in_flight.is_empty() || user.allowance_at(now, most) < most);
-        let user = users.entry(uid).or_insert_with(|| User {
-            allowance: most,
-            since: now,
-            in_flight: HashMap::new(),
-        });
-        user.allowance = user.allowance_at(now, most);
-        user.since = now;
+        let user = self.user(&mut users, uid, now);
+        if user.in_flight.values().sum::<usize>() >= MOST_CALLERS {
+            return Err(SHORT_WAIT);
+        }
         // Who asks for what is being asked for already costs no exchange.
         if !user.in_flight.contains_key(resource) {
             let most_at_once = usize::try_from(self.limits.in_flight).unwrap_or(usize::MAX);
             if user.in_flight.len() >= most_at_once {
                 return Err(SHORT_WAIT);
             }
-            if user.allowance < 1.0 {
-                return Err(MINUTE.mul_f64((1.0 - user.allowance) / most));
-            }
-            user.allowance -= 1.0;
-        }
-        if user.in_flight.values().sum::<usize>() >= MOST_CALLERS {
-            return Err(SHORT_WAIT);
+            user.exchanges.take(now)?;
         }
         *user.in_flight.entry(resource.clone()).or_default() += 1;
         Ok(Pass {
@@ -89,17 +138,25 @@ impl Limiter {
         })
     }
 
+    fn user<'a>(&self, users: &'a mut HashMap<u32, User>, uid: u32, now: Instant) -> &'a mut User {
+        if users.len() >= MOST_USERS {
+            users.retain(|_, user| {
+                let is_idle = user.in_flight.is_empty() && user.turned_away == 0;
+                !(is_idle && user.exchanges.is_full(now) && user.requests.is_full(now))
+            });
+        }
+        let most = f64::from(self.limits.exchanges);
+        users.entry(uid).or_insert_with(|| User {
+            exchanges: Allowance::new(most, now),
+            requests: Allowance::new(most * REQUESTS, now),
+            turned_away: 0,
+            in_flight: HashMap::new(),
+        })
+    }
+
     /// No change under the lock can stop half-way, so one poisoned by a panic elsewhere guards sound data.
     fn users(&self) -> MutexGuard<'_, HashMap<u32, User>> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl User {
-    fn allowance_at(&self, now: Instant, most: f64) -> f64 {
-        let minutes =
-            now.saturating_duration_since(self.since).as_secs_f64() / MINUTE.as_secs_f64();
-        (self.allowance + minutes * most).min(most)
     }
 }
 
@@ -183,10 +240,26 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_asked_for_a_while_is_forgotten() {
+    fn requests_beyond_all_sense_are_turned_away_and_counted() {
         let (limiter, now) = (limiter(), Instant::now());
-        drop(limiter.enter(1, &resource("a"), now));
-        let _ = limiter.enter(2, &resource("a"), now + MINUTE);
-        assert_eq!(limiter.users().keys().copied().collect::<Vec<_>>(), [2]);
+        for _ in 0..60 {
+            assert_eq!(limiter.admit(1, now), Ok(0));
+        }
+        for _ in 0..5 {
+            assert_eq!(limiter.admit(1, now), Err(Duration::from_secs(1)));
+        }
+        assert_eq!(limiter.admit(2, now), Ok(0));
+        let later = now + Duration::from_secs(1);
+        assert_eq!(limiter.admit(1, later), Ok(5));
+    }
+
+    #[test]
+    fn who_has_not_asked_for_a_while_is_forgotten_when_there_are_many() {
+        let (limiter, now) = (limiter(), Instant::now());
+        for uid in 0..1_000 {
+            drop(limiter.enter(uid, &resource("a"), now).unwrap());
+        }
+        let _ = limiter.enter(5_000, &resource("a"), now + MINUTE);
+        assert_eq!(limiter.users().keys().copied().collect::<Vec<_>>(), [5_000]);
     }
 }

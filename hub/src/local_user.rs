@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use entrar_core::file::read_beginning;
+use entrar_core::system_user::is_of_system;
 use nix::unistd::{Uid, User};
 
 /// The uid that stands for everybody who has none here, as on network file systems and in containers.
@@ -39,6 +40,9 @@ pub enum NotServed {
         "stands for users without a uid of their own here, as in a container or on a network file system"
     )]
     NoUid,
+    /// A user of the system's own, such as that of a service.
+    #[error("is a user of the system, who is no person")]
+    System,
     /// Not among the uids of the configuration.
     #[error("is not among the uids that the hub serves")]
     OutOfRange,
@@ -110,6 +114,7 @@ impl Rules {
         match uid {
             0 => return Err(NotServed::Root),
             OVERFLOW | NONE => return Err(NotServed::NoUid),
+            _ if is_of_system(uid) => return Err(NotServed::System),
             _ => {}
         }
         if !self
@@ -242,17 +247,18 @@ mod tests {
         assert_eq!(rules.user_of(65_534), Err(NotServed::NoUid));
         assert_eq!(rules.user_of(u32::MAX), Err(NotServed::NoUid));
         assert_eq!(rules.user_of(3_999_999_999), Err(NotServed::Nameless));
-        let narrow = Rules::new(vec![(5, 6), (8, 8)]);
-        for uid in [4, 7, 9] {
+        assert_eq!(rules.user_of(1), Err(NotServed::System));
+        let narrow = Rules::new(vec![(2_005, 2_006), (2_008, 2_008)]);
+        for uid in [2_004, 2_007, 2_009] {
             assert_eq!(narrow.user_of(uid), Err(NotServed::OutOfRange), "{uid}");
         }
     }
 
     #[test]
-    fn a_name_and_its_uid_lead_to_each_other() {
+    fn a_name_leads_to_a_user_who_is_served() {
         let (_directory, rules) = rules("");
-        let daemon = rules.user_named("daemon").unwrap();
-        assert_eq!(rules.user_of(daemon.uid), Ok(daemon));
+        assert_eq!(rules.user_named("daemon"), Err(NotServed::System));
+        assert_eq!(rules.user_named("nobody"), Err(NotServed::NoUid));
         assert_eq!(rules.user_named("root"), Err(NotServed::Root));
         assert_eq!(
             rules.user_named("nobody-of-this-name"),
@@ -289,7 +295,7 @@ mod tests {
         for line in ["alice:1", "alice:x:1", "alice:1:2:3"] {
             let (_directory, rules) = rules(line);
             assert!(
-                matches!(rules.user_of(1), Err(NotServed::Unreadable(_))),
+                matches!(rules.user_of(1_000), Err(NotServed::Unreadable(_))),
                 "{line}"
             );
         }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrar_broker::entra::{Assertion, Certificate, ClientAuth};
+use entrar_broker::entra::{AZURE, Assertion, Certificate, ClientAuth, ManagedIdentity};
 use entrar_broker::sign_in::App;
+use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::configuration::{self, Credential, read_secret};
 
+/// The variable that names another place to ask for the machine's identity: for tests. It is azure-identity's.
+const MACHINE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 /// How long a failure to find the tenant is told without another try: every caller would wait for each.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
 
@@ -20,6 +23,8 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
 pub struct Tenant {
     settings: configuration::Tenant,
     redirect_uri: String,
+    /// Where a managed identity is asked.
+    machine: String,
     found: Mutex<Found>,
 }
 
@@ -37,6 +42,9 @@ impl Tenant {
         Self {
             settings,
             redirect_uri,
+            machine: Env::process()
+                .var(MACHINE)
+                .unwrap_or_else(|| AZURE.to_owned()),
             found: Mutex::new(Found::Not),
         }
     }
@@ -95,6 +103,10 @@ impl Tenant {
                 let text = read_secret(file).map_err(misconfigured)?;
                 let certificate = Certificate::from_pem(text.expose_secret())?;
                 ClientAuth::Assertion(Assertion::Certificate(Box::new(certificate)))
+            }
+            Credential::ManagedIdentity(client_id) => {
+                let identity = ManagedIdentity::new(&self.machine, Some(*client_id))?;
+                ClientAuth::Assertion(Assertion::ManagedIdentity(Box::new(identity)))
             }
             Credential::FederatedToken(path) => {
                 ClientAuth::Assertion(Assertion::File(path.clone()))

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from process import end
+
 SECONDS = 60
 # No test's agent takes what the machine happens to have set.
 OUTSIDE = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_RUNTIME_DIR")
@@ -70,13 +72,7 @@ class Agent:
 
     def __exit__(self, *_):
         # It may have ended by a sign-out.
-        self.process.terminate()
-        try:
-            code = self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
-            self.process.wait()
-        assert code == 0, code
+        end(self.process)
 
     def _post(self, path, body):
         connection = Connection(self.directory / "agent.sock")

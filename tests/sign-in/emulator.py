@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+from process import end
+
 SECONDS = 60
 
 
@@ -47,13 +49,10 @@ class Emulator:
         return next(line.split()[0] for line in text if line.endswith(f"  {proof}"))
 
     def __exit__(self, *_):
-        self.process.terminate()
         try:
-            code = self.process.wait(SECONDS)
+            end(self.process)
         finally:
-            self.process.kill()
             self.process.stdout.close()
-        assert code == 0, code
 
 
 class HttpsEmulator(Emulator):

@@ -1,6 +1,7 @@
 """A browser for sign-ins: keeps cookies, follows redirects, and answers the emulated tenant's forms as it is told.
 
-usage: browser.py sign_in|deny USER ADDRESS    goes to ADDRESS and answers there; prints where it ends, and the page's heading
+usage: browser.py sign_in|deny USER ADDRESS    goes to ADDRESS and answers there; prints where it ends, and the page's heading;
+                                               an empty USER is whom the page preselects
        browser.py code USER ADDRESS CODE       types a device code there, and signs in
 """
 
@@ -43,6 +44,10 @@ def hidden(text):
     return dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', text))
 
 
+def preselected(text):
+    return re.search(r'<input type="radio" name="user" value="([^"]*)" required checked>', text)[1]
+
+
 def main():
     answer, user, address = sys.argv[1:4]
     if answer == "code":
@@ -53,7 +58,7 @@ def main():
         text = page.read().decode()
         if "<form" in text:
             fields = {name: html.unescape(value) for name, value in hidden(text).items()}
-            page = load(page.geturl(), {**fields, "answer": answer, "user": user})
+            page = load(page.geturl(), {**fields, "answer": answer, "user": user or preselected(text)})
         else:
             print(page.geturl(), heading(text))
             return

@@ -20,6 +20,53 @@ test_that("a person signs in once, and this and every other R process has tokens
   expect_identical(unname(parallel::mccollect(child)), list("Bearer"))
 })
 
+test_that("the sign-in page begins with the user name that is given", {
+  local_sign_in()
+  # Whom the page preselects.
+  account <- sign_in(login_hint = "bob@example.com", user = "")
+  expect_identical(account$username, "bob@example.com")
+})
+
+test_that("who waits is told what to do about an error that R is not told of", {
+  local_sign_in()
+  tenant <- emulated_tenant()
+  withr::local_options(browser = function(url) browse(url))
+  said <- capture_messages(
+    azure_sign_in(tenant$tenant, tenant$client_id, "browser", authority = tenant$authority)
+  )
+  expect_match(said[[1]], "the browser shows an error of Entra ID.*press Ctrl-C")
+})
+
+test_that("two accounts are told apart by as much as it takes", {
+  question <- function(...) {
+    account <- list(
+      username = "ada@example.com",
+      name = "Ada",
+      tenant = "tenant-1",
+      object_id = "object-1",
+      since = 0
+    )
+    progress <- list(replaces = account, account = utils::modifyList(account, list(...)))
+    asked <- NULL
+    withr::local_options(
+      entrar.ask = TRUE,
+      entrar.answer = function(prompt) {
+        asked <<- prompt
+        "no"
+      }
+    )
+    expect_false(may_replace(progress, NA))
+    kept <- conditionMessage(kept_account(progress, NULL))
+    c(sub(" in their place.*", "", asked), sub("\n.*", "", kept))
+  }
+  expect_snapshot({
+    writeLines(question(username = "bob@example.com"))
+    writeLines(question(tenant = "tenant-2"))
+    writeLines(question(tenant = "tenant-2", username = "ADA@example.com"))
+    writeLines(question(object_id = "object-2"))
+  })
+})
+
 test_that("an account shows who it is, and no secret", {
   account <- structure(
     class = "entrar_account",

@@ -17,7 +17,7 @@ const NOW: UnixTime = UnixTime::of_whole(1_795_701_785);
 pub fn site(text: impl Fn(&str) -> String) -> Site {
     Site {
         host: text("rstudio.example.com"),
-        base: String::new(),
+        address: "https://rstudio.example.com".to_owned(),
         organisation: Some(text("Example Corporation")),
         contact: Some(text("it-help@example.com")),
         authority: Authority::default(),
@@ -109,15 +109,11 @@ pub fn pages(text: impl Fn(&str) -> String) -> Vec<(&'static str, Page)> {
             outcome,
         })
     };
+    let mut address = Authority::default().join("example.com/oauth2/v2.0/authorize");
+    address.set_query(Some("client_id=1&response_type=code"));
     let mut pages = vec![
         ("start", Page::Start(Start { csrf: csrf() })),
-        (
-            "leaving",
-            Page::Leaving(Leaving {
-                address: Authority::default()
-                    .join("example.com/oauth2/v2.0/authorize?client_id=1&response_type=code"),
-            }),
-        ),
+        ("leaving", Page::Leaving(Leaving { address })),
         (
             "confirm",
             Page::Confirm(Confirm {
@@ -196,19 +192,8 @@ pub fn pages(text: impl Fn(&str) -> String) -> Vec<(&'static str, Page)> {
                 user: text("alice"),
             },
         ),
-        ("pairing-expired", Message::PairingOver(PairingEnd::Expired)),
-        (
-            "pairing-wrong-code",
-            Message::PairingOver(PairingEnd::WrongCode),
-        ),
         ("pairing-not-me", Message::PairingOver(PairingEnd::NotMe)),
         ("pairing-gone", Message::PairingOver(PairingEnd::Gone)),
-        (
-            "pairing-closed",
-            Message::PairingClosed {
-                user: text("alice"),
-            },
-        ),
         ("stale-form", Message::StaleForm),
         ("not-found", Message::NotFound),
         ("not-allowed", Message::NotAllowed { allow: "POST" }),

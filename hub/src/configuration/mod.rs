@@ -15,7 +15,7 @@ use entrar_core::guid::Guid;
 use url::Url;
 
 pub use files::{SecretFile, read_secret};
-pub use people::{People, Rule};
+pub use people::{People, Rule, Unmapped};
 use settings::Settings;
 
 /// The file as `init` writes it.
@@ -46,14 +46,16 @@ pub struct Configuration {
     pub public_url: Url,
     /// Whose hub it is, for show.
     pub name: String,
+    /// Whom to ask, for show.
+    pub contact: Option<String>,
     /// The tenant and the app.
     pub tenant: Tenant,
     /// The database's file.
     pub database: PathBuf,
     /// The file with the keys.
-    pub key_file: PathBuf,
+    pub key_file: SecretFile,
     /// The socket of local processes.
-    pub socket: Option<Socket>,
+    pub socket: Socket,
     /// The hub's page.
     pub web: Web,
     /// Where clients ask that know an address and a cookie only.
@@ -71,7 +73,7 @@ pub struct Configuration {
 }
 
 /// The tenant and the app that people sign in to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tenant {
     /// Where Entra ID is.
     pub authority: Authority,
@@ -103,7 +105,7 @@ impl Tenant {
 }
 
 /// How the app proves itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Credential {
     /// By a secret that it shares with the tenant.
     Secret(SecretFile),
@@ -111,6 +113,8 @@ pub enum Credential {
     Certificate(SecretFile),
     /// By a token that somebody whom the app trusts keeps fresh in this file.
     FederatedToken(PathBuf),
+    /// By an identity that is assigned to this machine in Azure, by its client id.
+    ManagedIdentity(Guid),
 }
 
 /// The socket of local processes, and whom it serves.
@@ -118,7 +122,7 @@ pub enum Credential {
 pub struct Socket {
     /// Where it is.
     pub path: PathBuf,
-    /// Whose processes are served: first and last uid.
+    /// Whose processes are served: first and last uid. The administrator's commands come this way too.
     pub uids: Vec<(u32, u32)>,
 }
 

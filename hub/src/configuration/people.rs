@@ -39,6 +39,19 @@ pub enum Unmapped {
     Rule,
 }
 
+impl Unmapped {
+    /// It in a few words, for the audit.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guest => "a guest who is not in the table",
+            Self::Tenant => "of a tenant that is not listed",
+            Self::NoUpn => "the sign-in has no claim upn",
+            Self::Rule => "the rule does not fit",
+        }
+    }
+}
+
 impl Rule {
     /// Reads a rule; `None` if it does not name the user exactly once, or is not plain ASCII.
     #[must_use]

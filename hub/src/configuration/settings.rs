@@ -18,6 +18,8 @@ use super::{Configuration, Credential, Error, Limits, People, Rule, Socket, Tena
 
 type Text = Spanned<String>;
 
+/// Where the socket is unless it is said.
+const SOCKET: &str = "/run/entrar/hub.sock";
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
@@ -70,9 +72,11 @@ pub(super) struct Settings {
     public_url: Text,
     #[serde(default)]
     name: String,
+    contact: Option<String>,
     tenant: TenantSettings,
     store: Store,
-    socket: Option<SocketSettings>,
+    #[serde(default)]
+    socket: SocketSettings,
     web: Spanned<WebSettings>,
     rpc: Option<Rpc>,
     #[serde(default)]
@@ -94,6 +98,7 @@ struct TenantSettings {
     secret_file: Option<Text>,
     certificate_file: Option<Text>,
     federated_token_file: Option<Text>,
+    managed_identity: Option<Text>,
     proxy: Option<Text>,
     ca_bundle: Option<Text>,
 }
@@ -105,10 +110,10 @@ struct Store {
     key_file: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SocketSettings {
-    path: String,
+    path: Option<String>,
     uids: Option<Vec<Text>>,
 }
 
@@ -178,10 +183,11 @@ impl Settings {
             web: web(&self.web, &public_url, near)?,
             public_url,
             name: self.name,
+            contact: self.contact,
             tenant: self.tenant.judged(near)?,
             database: near.path(&self.store.path),
-            key_file: near.path(&self.store.key_file),
-            socket: self.socket.map(|socket| socket.judged(near)).transpose()?,
+            key_file: near.secret(&self.store.key_file),
+            socket: self.socket.judged(near)?,
             rpc: self.rpc.as_ref().map(rpc).transpose()?,
             people: self.people.judged()?,
             limits: Limits {
@@ -300,53 +306,42 @@ impl TenantSettings {
     }
 
     fn credential(&self, near: &Near<'_>) -> Result<Credential, Fault> {
-        let given = [
-            &self.certificate_file,
-            &self.federated_token_file,
-            &self.secret_file,
-        ];
-        let mut given = given.into_iter().flatten();
-        match (given.next(), given.next()) {
-            (Some(_), None) => {}
-            (_, Some(second)) => {
-                return Err(Fault::new(
-                    second,
-                    "the app has one way to prove itself: remove this one or the other",
-                ));
-            }
-            (None, _) => {
-                return Err(Fault::new(
-                    &self.client_id,
-                    "the app has to prove itself: add certificate_file, federated_token_file or secret_file",
-                ));
-            }
-        }
         let own = |name: &Text| near.secret(name.get_ref());
-        Ok(
-            match (
-                &self.certificate_file,
-                &self.secret_file,
-                &self.federated_token_file,
-            ) {
-                (Some(name), ..) => Credential::Certificate(own(name)),
-                (_, Some(name), _) => Credential::Secret(own(name)),
-                (.., name) => {
-                    let name = name.as_ref().map(|name| name.get_ref().as_str());
-                    Credential::FederatedToken(near.path(name.unwrap_or_default()))
-                }
-            },
-        )
+        let mut ways = Vec::new();
+        if let Some(name) = &self.certificate_file {
+            ways.push((name, Credential::Certificate(own(name))));
+        }
+        if let Some(name) = &self.federated_token_file {
+            ways.push((name, Credential::FederatedToken(near.path(name.get_ref()))));
+        }
+        if let Some(name) = &self.managed_identity {
+            ways.push((name, Credential::ManagedIdentity(guid(name)?)));
+        }
+        if let Some(name) = &self.secret_file {
+            ways.push((name, Credential::Secret(own(name))));
+        }
+        match (ways.pop(), ways.pop()) {
+            (Some((_, way)), None) => Ok(way),
+            (Some((second, _)), Some(_)) => Err(Fault::new(
+                second,
+                "the app has one way to prove itself: remove this one or the other",
+            )),
+            (None, _) => Err(Fault::new(
+                &self.client_id,
+                "the app has to prove itself: add certificate_file, federated_token_file, managed_identity or secret_file",
+            )),
+        }
     }
 }
 
 impl SocketSettings {
     fn judged(self, near: &Near<'_>) -> Result<Socket, Fault> {
         let uids = match self.uids {
-            None => vec![(1_000, 59_999)],
+            None => Vec::new(),
             Some(ranges) => ranges.iter().map(uids).collect::<Result<_, _>>()?,
         };
         Ok(Socket {
-            path: near.path(&self.path),
+            path: near.path(self.path.as_deref().unwrap_or(SOCKET)),
             uids,
         })
     }

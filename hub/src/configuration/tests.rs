@@ -31,8 +31,8 @@ fn the_template_is_usable_once_its_ids_are_filled_in() {
     let read = parsed(&usable()).unwrap();
     assert_eq!(read.public_url.as_str(), "https://hub.example.com/");
     assert_eq!(read.database, Path::new("/var/lib/entrar-hub/hub.db"));
-    assert_eq!(read.key_file, Path::new("/etc/entrar/hub.key"));
-    assert_eq!(read.socket.as_ref().unwrap().uids, [(1_000, 59_999)]);
+    assert_eq!(read.key_file.path(), Path::new("/etc/entrar/hub.key"));
+    assert_eq!(read.socket.uids, [(1_000, 59_999)]);
     assert!(read.is_own_host("HUB.example.com") && !read.is_own_host("localhost"));
     let error = parsed(TEMPLATE).unwrap_err().to_string();
     assert!(error.contains("put the real one here"), "{error}");

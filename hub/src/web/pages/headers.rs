@@ -17,17 +17,11 @@ use super::{STYLE, Site};
 static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
 
-/// The headers of a page, or of a redirect. `leads_to_authority`: whether a form of it may be answered by a redirect to where
-/// people sign in, which browsers hold to `form-action` too.
+/// The headers of a page, or of a redirect.
 #[must_use]
-pub fn headers(site: &Site, leads_to_authority: bool) -> HeaderMap {
-    let mut form_action = "'self'".to_owned();
-    if leads_to_authority {
-        form_action.push(' ');
-        form_action.push_str(&site.authority_origin());
-    }
+pub fn headers(site: &Site) -> HeaderMap {
     let policy = format!(
-        "default-src 'none'; style-src {}; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src {}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         *STYLE_HASH
     );
     let mut headers: HeaderMap = FIXED

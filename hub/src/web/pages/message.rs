@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use entrar_core::error::{Error, Kind};
 
-use super::{Person, Site, advice};
+use super::{Person, Site, advice, paths};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -50,11 +50,6 @@ pub enum Message {
     },
     /// A pairing that has come to nothing.
     PairingOver(PairingEnd),
-    /// The administrator has not opened pairing for this user.
-    PairingClosed {
-        /// The local user's name.
-        user: String,
-    },
     /// A form of an earlier sign-in, or of another page.
     StaleForm,
     /// Nothing is at this address.
@@ -80,10 +75,6 @@ pub enum Message {
 /// Why a pairing has come to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairingEnd {
-    /// Nobody typed the code in time.
-    Expired,
-    /// A wrong code was typed three times.
-    WrongCode,
     /// The person did not begin it.
     NotMe,
     /// It was answered before, or is not there any more.
@@ -99,6 +90,32 @@ pub(super) enum Tone {
     Note,
 }
 
+/// Something that an administrator will ask for.
+#[derive(Debug)]
+pub(super) struct Fact {
+    pub(super) label: &'static str,
+    pub(super) text: String,
+    /// Whether it is not prose.
+    pub(super) is_code: bool,
+}
+
+impl Fact {
+    fn new(label: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            label,
+            text: text.into(),
+            is_code: false,
+        }
+    }
+
+    fn code(label: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            is_code: true,
+            ..Self::new(label, text)
+        }
+    }
+}
+
 /// A message as it is written.
 #[derive(Debug)]
 pub(super) struct Words {
@@ -107,16 +124,16 @@ pub(super) struct Words {
     pub(super) heading: &'static str,
     pub(super) paragraphs: Vec<String>,
     /// What an administrator will ask for.
-    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) facts: Vec<Fact>,
     /// What Entra ID said.
     pub(super) said: Option<String>,
     /// Whether it is told what Entra ID goes on to know.
     pub(super) tells_of_entra: bool,
-    /// What the link to the start says, if there is one.
-    pub(super) next: Option<&'static str>,
+    /// What the link says that leads on.
+    pub(super) next: String,
+    /// Where to, if not to this hub's start.
+    pub(super) address: Option<String>,
 }
-
-const START: Option<&str> = Some("Back to the start");
 
 impl Words {
     fn new(status: StatusCode, tone: Tone, heading: &'static str, paragraphs: &[&str]) -> Self {
@@ -128,11 +145,12 @@ impl Words {
             facts: Vec::new(),
             said: None,
             tells_of_entra: false,
-            next: START,
+            next: "Back to the start".to_owned(),
+            address: None,
         }
     }
 
-    fn with_facts(self, facts: Vec<(&'static str, String)>) -> Self {
+    fn with_facts(self, facts: Vec<Fact>) -> Self {
         Self { facts, ..self }
     }
 }
@@ -156,14 +174,21 @@ impl Tone {
 }
 
 /// What an administrator needs to find the account.
-fn facts(person: &Person) -> Vec<(&'static str, String)> {
+fn facts(person: &Person) -> Vec<Fact> {
     let named = [("Name", &person.name), ("User name", &person.username)];
     let mut facts: Vec<_> = named
         .into_iter()
-        .filter_map(|(label, text)| Some((label, text.clone()?)))
+        .filter_map(|(label, text)| Some(Fact::new(label, text.clone()?)))
         .collect();
-    facts.push(("Object id", person.account.oid.to_string()));
-    facts.push(("Tenant id", person.account.tid.to_string()));
+    facts.push(Fact::code("Object id", person.account.oid.to_string()));
+    facts.push(Fact::code("Tenant id", person.account.tid.to_string()));
+    facts
+}
+
+/// The same with the local user.
+fn facts_with_user(person: &Person, user: &str) -> Vec<Fact> {
+    let mut facts = facts(person);
+    facts.insert(0, Fact::code("Local user", user));
     facts
 }
 
@@ -178,9 +203,9 @@ impl Message {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "clamped"
+            reason = "a cast saturates"
         )]
-        let seconds = seconds.ceil().clamp(1.0, 86_400.0) as u64;
+        let seconds = (seconds.ceil() as u64).clamp(1, 86_400);
         Some(seconds)
     }
 
@@ -212,7 +237,7 @@ impl Message {
                 "Nothing was kept",
                 &[
                     "You said no. The sign-in was thrown away, and no process on this server gets tokens as you.",
-                    "Was it the wrong account? Begin again with “Choose another account”.",
+                    "Was it the wrong account? Begin again with “Use another account”.",
                 ],
             ),
             Self::Failed(error) => failed(error, site),
@@ -236,16 +261,20 @@ impl Message {
             ),
             Self::NotMapped { person, upn } => {
                 let mut seen = facts(person);
-                let unnamed = "none (the app registration has to ask for this optional claim)";
-                let upn = upn.clone().unwrap_or_else(|| unnamed.to_owned());
-                seen.push(("Claim upn", upn));
+                seen.push(match upn {
+                    Some(upn) => Fact::code("Claim upn", upn.as_str()),
+                    None => Fact::new(
+                        "Claim upn",
+                        "none; the app registration has to ask for this optional claim",
+                    ),
+                });
                 Words::new(
                     StatusCode::FORBIDDEN,
                     Tone::Bad,
                     "Your account has no local user here",
                     &[
                         "You have signed in, but this server does not know which of its users you are. Nothing was kept.",
-                        "Ask the administrator of this server to add you, and pass on what is below. Was it the wrong account? Begin again with “Choose another account”.",
+                        "Ask the administrator of this server to add you, and pass on what is below. Was it the wrong account? Begin again with “Use another account”.",
                     ],
                 )
                 .with_facts(seen)
@@ -256,7 +285,7 @@ impl Message {
                 "Guest accounts are not mapped by themselves",
                 &[
                     "You have signed in with a guest account of this tenant. Such an account is admitted only where the administrator of this server has listed it by its object id. Nothing was kept.",
-                    "Ask the administrator to list you, and pass on what is below; or begin again with “Choose another account”.",
+                    "Ask the administrator to list you, and pass on what is below; or begin again with “Use another account”.",
                 ],
             )
             .with_facts(facts(person)),
@@ -268,13 +297,9 @@ impl Message {
                     &["Nothing was kept. Ask the administrator of this server, and pass on what is below."],
                 );
                 words.paragraphs.insert(0, why.clone());
-                let mut seen = vec![("Local user", user.clone())];
-                seen.extend(facts(person));
-                words.with_facts(seen)
+                words.with_facts(facts_with_user(person, user))
             }
             Self::Conflict { person, user } => {
-                let mut seen = vec![("Local user", user.clone())];
-                seen.extend(facts(person));
                 Words::new(
                     StatusCode::CONFLICT,
                     Tone::Bad,
@@ -284,19 +309,9 @@ impl Message {
                         "Everything is refused for both until the administrator of this server has looked at it and has undone the earlier binding. Nothing was kept of this sign-in.",
                     ],
                 )
-                .with_facts(seen)
+                .with_facts(facts_with_user(person, user))
             }
             Self::PairingOver(end) => pairing_over(*end),
-            Self::PairingClosed { user } => Words::new(
-                StatusCode::FORBIDDEN,
-                Tone::Bad,
-                "Pairing is not open for this user",
-                &[
-                    "On this server the administrator opens pairing for one user at a time, and for a limited time. Nothing was kept.",
-                    "Ask the administrator of this server to open it.",
-                ],
-            )
-            .with_facts(vec![("Local user", user.clone())]),
             Self::StaleForm => Words::new(
                 StatusCode::FORBIDDEN,
                 Tone::Note,
@@ -319,14 +334,16 @@ impl Message {
                 &["Nothing was done. Go back to the start and use the links and buttons there."],
             ),
             Self::Misdirected => Words {
-                next: None,
+                next: format!("Go to {}", site.host),
+                address: Some(site.address_of(paths::HOME)),
                 ..Words::new(
                     StatusCode::MISDIRECTED_REQUEST,
                     Tone::Note,
                     "This hub goes by another name",
-                    &["Your browser asked for a host that this hub does not answer for. Nothing was done."],
+                    &[
+                        "Your browser asked for a host that this hub does not answer for. Nothing was done.",
+                    ],
                 )
-                .with_facts(vec![("Use", format!("https://{}{}/", site.host, site.base))])
             },
             Self::Throttled { .. } => {
                 let wait = match self.retry_after() {
@@ -385,15 +402,16 @@ fn failed(error: &Error, site: &Site) -> Words {
     ];
     // The one setting that nobody can guess.
     if details.aadsts.contains(&50_011) {
-        words
-            .facts
-            .push(("Redirect URI to register under “Web”", site.callback()));
+        let redirect = Fact::code(
+            "Redirect URI to register under “Web”",
+            site.address_of(paths::CALLBACK),
+        );
+        words.facts.push(redirect);
     }
-    words
-        .facts
-        .push(("Kind of error", error.kind().as_str().to_owned()));
+    let kind = Fact::code("Kind of error", error.kind().as_str());
+    words.facts.push(kind);
     if let Some(id) = &details.correlation_id {
-        words.facts.push(("Correlation id", id.clone()));
+        words.facts.push(Fact::code("Correlation id", id.as_str()));
     }
     words.said.clone_from(&details.server_text);
     words
@@ -401,16 +419,6 @@ fn failed(error: &Error, site: &Site) -> Words {
 
 fn pairing_over(end: PairingEnd) -> Words {
     let (tone, heading, what) = match end {
-        PairingEnd::Expired => (
-            Tone::Note,
-            "The code has expired",
-            "Nobody typed it within five minutes. The sign-in was thrown away.",
-        ),
-        PairingEnd::WrongCode => (
-            Tone::Bad,
-            "The code is no longer good",
-            "A wrong code was typed three times. The sign-in was thrown away.",
-        ),
         PairingEnd::NotMe => (
             Tone::Good,
             "The pairing was stopped",
@@ -419,7 +427,7 @@ fn pairing_over(end: PairingEnd) -> Words {
         PairingEnd::Gone => (
             Tone::Note,
             "This pairing is over",
-            "It was answered before, or took too long. A code counts once.",
+            "It was answered before, took too long, or a wrong code was typed three times. A code counts once.",
         ),
     };
     let mut words = Words::new(StatusCode::GONE, tone, heading, &[what]);

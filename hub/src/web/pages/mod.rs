@@ -26,7 +26,7 @@ pub use message::{Message, PairingEnd};
 /// The stylesheet, which stands in every page. The Content-Security-Policy names it by its hash.
 pub const STYLE: &str = include_str!("../../../templates/style.css");
 
-/// The paths that the pages' links and forms lead to, below [`Site::base`]. Forms are posted, and hold a field `csrf`.
+/// The paths that the pages' links and forms lead to, below [`Site::address`]. Forms are posted, and hold a field `csrf`.
 pub mod paths {
     /// `GET`: the account page, or the start page for those who are not signed in.
     pub const HOME: &str = "/";
@@ -53,10 +53,10 @@ pub mod paths {
 /// What all pages of a hub have in common.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The host of the configured `public_url`, by which people know the server; never a request's `Host`.
+    /// The host of the configured `public_url`, with its port if it names one; never a request's `Host`.
     pub host: String,
-    /// The path of `public_url` without a slash at its end: empty, or such as `/entrar`.
-    pub base: String,
+    /// The configured `public_url` without a slash at its end.
+    pub address: String,
     /// Whose hub this is.
     pub organisation: Option<String>,
     /// Whom to ask, in the words of the configuration, such as `it-help@example.com`.
@@ -69,15 +69,6 @@ pub struct Site {
 }
 
 impl Site {
-    /// The origin that a sign-in leads to.
-    fn authority_origin(&self) -> String {
-        self.authority
-            .address()
-            .url()
-            .origin()
-            .ascii_serialization()
-    }
-
     /// The host that a sign-in leads to, for show.
     fn authority_host(&self) -> &str {
         self.authority
@@ -96,9 +87,9 @@ impl Site {
         self.authority.is_a_cloud()
     }
 
-    /// The address that the app's registration has to list.
-    fn callback(&self) -> String {
-        format!("https://{}{}{}", self.host, self.base, paths::CALLBACK)
+    /// Where the hub is, with a path of [`paths`].
+    fn address_of(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
     }
 }
 
@@ -111,14 +102,6 @@ pub struct Person {
     pub username: Option<String>,
     /// The account.
     pub account: AccountId,
-}
-
-impl Person {
-    /// The best there is to call them by.
-    fn called(&self) -> String {
-        let known = self.name.clone().or_else(|| self.username.clone());
-        known.unwrap_or_else(|| self.account.oid.to_string())
-    }
 }
 
 /// A page.
@@ -147,8 +130,8 @@ pub struct Start {
 
 /// The answer to the form that begins a sign-in, from which the browser goes on by itself.
 ///
-/// A redirect in its place is held to `form-action` at each step by Chromium, and a tenant may redirect at once to an
-/// identity provider that nobody here knows.
+/// A redirect in its place would be held to `form-action` at each of its steps by Chromium, and a tenant may redirect at
+/// once to an identity provider that nobody here knows.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     /// The authorization request.
@@ -214,6 +197,11 @@ impl Pairing {
 }
 
 impl Page {
+    /// Whether it holds more than a few lines.
+    fn is_wide(&self) -> bool {
+        matches!(self, Self::Account(_))
+    }
+
     /// The page as a response. Its status is that of what it tells, 200 for what is no message.
     #[must_use]
     pub fn response(&self, site: &Site) -> Response {
@@ -230,7 +218,7 @@ impl Page {
             .words
             .as_ref()
             .map_or(StatusCode::OK, |words| words.status);
-        let headers = headers(site, matches!(self, Self::Start(_) | Self::Account(_)));
+        let headers = headers(site);
         match view.render() {
             Ok(html) => {
                 let kind = [(CONTENT_TYPE, "text/html; charset=utf-8")];

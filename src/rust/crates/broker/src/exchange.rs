@@ -89,8 +89,14 @@ impl<A: Accounts> Exchanges<A> {
         refresh_token: SecretString,
     ) -> Result<(), Refusal> {
         self.0.accounts.sign_in(account, refresh_token).await?;
-        lock(&self.0.queues).insert(account, Arc::default());
+        self.begin_anew(account);
         Ok(())
+    }
+
+    /// An account has signed in again, and its refresh token is kept already: what was refused before says nothing any more,
+    /// and exchanges that are under way are not joined.
+    pub fn begin_anew(&self, account: AccountId) {
+        lock(&self.0.queues).insert(account, Arc::default());
     }
 
     /// Deletes the account's refresh token; whether there was one. An exchange that is under way brings no token any more.
@@ -139,6 +145,13 @@ impl<A: Accounts> Exchanges<A> {
         let queue = lock(&self.0.queues).get(&account).cloned()?;
         let refusals = lock(&queue.refusals);
         refusals.claims().map(str::to_owned)
+    }
+
+    /// Whether the tenant has said that this account's refresh token is of no use any more, since its sign-in.
+    #[must_use]
+    pub fn must_sign_in(&self, account: AccountId) -> bool {
+        let queue = lock(&self.0.queues).get(&account).cloned();
+        queue.is_some_and(|queue| lock(&queue.refusals).is_dead())
     }
 
     /// Waits until no exchange is under way.
@@ -226,10 +239,21 @@ impl<A: Accounts> Exchange<A> {
             entra, accounts, ..
         } = &*self.exchanges;
         let Key { account, resource } = &self.key;
-        let used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
-        let outcome = entra
+        let mut used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+        let mut outcome = entra
             .exchange(&used.refresh_token, resource, deadline)
             .await;
+        // Another broker on the same accounts may have brought a newer one meanwhile: then this one is no use, and the person
+        // need not sign in again.
+        if outcome.as_ref().is_err_and(Refusal::asks_to_sign_in) {
+            let newest = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+            if newest.version != used.version {
+                used = newest;
+                outcome = entra
+                    .exchange(&used.refresh_token, resource, deadline)
+                    .await;
+            }
+        }
         match outcome {
             Ok(granted) if is_of_another(granted.id_token.as_ref(), *account) => Err(Refusal::new(
                 "server_error",

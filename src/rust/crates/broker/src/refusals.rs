@@ -74,9 +74,15 @@ impl Refusals {
         }
     }
 
+    /// Whether the refresh token was said to be dead. A newer one may have come since.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.is_some()
+    }
+
     /// Forgets what an answer has shown not to hold any more.
     pub(crate) fn granted(&mut self, resource: &Resource) {
         self.throttled = None;
+        self.dead = None;
         self.resources.remove(resource);
         self.claims.take_if(|(refused, _)| refused == resource);
     }

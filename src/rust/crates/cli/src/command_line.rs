@@ -154,14 +154,8 @@ struct Demo {
     /// The broker's address; only this machine's own are allowed [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     listen: Option<SocketAddr>,
-    /// How long access tokens live
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 3599,
-        value_parser = clap::value_parser!(u32).range(1..=86_400)
-    )]
-    token_lifetime: u32,
+    #[command(flatten)]
+    lifetime: emulator::Lifetime,
     /// What the tenant does in the place of granting tokens, for one resource or for all; may be given several times. KIND
     /// is sign_in_required, consent_required, access_denied, throttled, unavailable or slow (a token after ten seconds)
     #[arg(long = "fault", value_name = "[RESOURCE=]KIND", value_parser = fault)]
@@ -286,7 +280,7 @@ fn print(text: &str) -> ExitCode {
 fn run_demo(env: Env, demo: Demo) -> ExitCode {
     let options = demo::Options {
         listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
-        token_lifetime: demo.token_lifetime,
+        token_lifetime: demo.lifetime.token_lifetime,
         faults: demo.faults,
         audience: match demo.environment {
             Some(file) => demo::Audience::Reader(file),

@@ -59,14 +59,8 @@ pub(crate) struct Arguments {
     /// Register one more app, which proves who it is by the certificate in FILE (PEM, with an RSA key)
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// How long access tokens live
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 3599,
-        value_parser = clap::value_parser!(u32).range(1..=86_400)
-    )]
-    token_lifetime: u32,
+    #[command(flatten)]
+    lifetime: Lifetime,
     /// What the tenant does in the place of what is asked; may be given several times
     ///
     /// STEP is authorize, code, device_code, device, refresh or app; without it the fault is met whenever a token is granted.
@@ -75,6 +69,19 @@ pub(crate) struct Arguments {
     /// no_id_token.
     #[arg(long = "fault", value_name = "[STEP:][RESOURCE=]KIND", value_parser = fault)]
     faults: Vec<Fault>,
+}
+
+/// The same for every tenant that is made up.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Lifetime {
+    /// How long access tokens live
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 3599,
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub(crate) token_lifetime: u32,
 }
 
 const EXAMPLES: &str = "\
@@ -121,7 +128,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         auto_consent,
         redirect_uris,
         certificate,
-        token_lifetime,
+        lifetime: Lifetime { token_lifetime },
         faults,
     } = arguments;
     let certificate = certificate.map(read_certificate).transpose()?;

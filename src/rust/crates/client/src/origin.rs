@@ -3,8 +3,9 @@
 //! In order: on Posit Connect there is none; `RS_SERVER_ADDRESS` is the session; RStudio's own function, in an R that has
 //! one; the socket of the person's agent; the socket of this machine's hub; nothing. A step that is there and cannot be used ends the search with its error.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use entrar_core::address::Address;
 use entrar_core::cookie::Cookie;
@@ -12,8 +13,10 @@ use entrar_core::env::Env;
 use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
 use entrar_core::hub_socket;
-use entrar_core::loopback::is_listened_to_by_another;
+use entrar_core::loopback::listener_at;
+use entrar_core::private_directory::own_uid;
 use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
+use entrar_core::system_user::is_of_system_or_own;
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -21,6 +24,9 @@ use url::{Host, Url};
 use crate::cookie_place::{CookiePlace, best};
 use crate::posit::{self, CONNECT, WORKBENCH};
 use crate::remedy::{Reader, usual};
+
+/// Longer than a port of this machine takes to be connected to or not.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Who opens sessions, and so whom to ask for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,13 +204,11 @@ impl Session {
     ///
     /// # Errors
     /// [`Kind::BadCookie`] if there is none to send; the message says where it was looked for. [`Kind::NoSession`] if another
-    /// user listens where the person's agent was.
+    /// user listens where the person's agent or the hub was.
     pub fn cookie(&self, env: &Env, refused: Option<&Cookie>) -> Result<Option<Cookie>, Error> {
         match &self.door {
             Door::Address(address) => {
-                if self.origin == Origin::Agent {
-                    check_listener(address)?;
-                }
+                check_listener(self.origin, address)?;
                 best(&CookiePlace::all(env), env.now(), refused)
                     .cloned()
                     .map(Some)
@@ -219,6 +223,16 @@ impl Session {
         match &self.door {
             Door::Address(_) => self.cookie(env, None).is_ok(),
             Door::Socket(path) => has_listener(path),
+        }
+    }
+
+    /// Whether nobody listens any more where the person's agent was. `false` where it is another's session, or another machine's.
+    pub(crate) fn is_deserted(&self) -> bool {
+        match (&self.door, self.origin) {
+            (Door::Socket(path), Origin::Agent) => !has_listener(path),
+            (Door::Address(address), Origin::Agent) => on_this_machine(address)
+                .is_some_and(|place| TcpStream::connect_timeout(&place, AT_ONCE).is_err()),
+            _ => false,
         }
     }
 
@@ -258,24 +272,44 @@ pub fn account(env: &Env) -> Option<String> {
     sign_in(env)?.account
 }
 
-/// Once an agent was killed, any user of this machine can listen at its port, and would be sent the cookie.
-fn check_listener(address: &Address) -> Result<(), Error> {
-    let url = address.url();
-    let ip = match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-        _ => return Ok(()),
+/// Once an agent or a hub has ended, any user of this machine can listen at its port, and would be sent the cookie.
+fn check_listener(origin: Origin, address: &Address) -> Result<(), Error> {
+    let Some(uid) = on_this_machine(address).and_then(listener_at) else {
+        return Ok(());
     };
-    let port = url.port_or_known_default().unwrap_or_default();
-    if is_listened_to_by_another(SocketAddr::new(ip, port)) {
-        let message = format!(
-            "your agent is not running any more, and another user of this machine listens at {address}; no cookie was sent"
-        );
-        return Err(Error::new(Kind::NoSession, message).remedied(Some(
+    let (is_theirs, whose, remedy) = match origin {
+        // It may run as whatever user.
+        Origin::Workbench => return Ok(()),
+        Origin::Agent => (
+            uid == own_uid(),
+            "your agent",
             "Call azure_sign_in() again, and azure_session_env() after it.",
-        )));
+        ),
+        Origin::Hub => (
+            is_of_system_or_own(uid),
+            "the hub",
+            "Tell the administrator of the hub, and start this session anew once it runs again.",
+        ),
+    };
+    if is_theirs {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "{whose} is not running any more, and another user of this machine listens at {address}; no cookie was sent"
+    );
+    Err(Error::new(Kind::NoSession, message).remedied(Some(remedy)))
+}
+
+/// The address and port at which a broker of this machine listens.
+fn on_this_machine(address: &Address) -> Option<SocketAddr> {
+    let url = address.url();
+    let ip = match url.host()? {
+        Host::Ipv4(ip) => IpAddr::V4(ip),
+        Host::Ipv6(ip) => IpAddr::V6(ip),
+        Host::Domain(_) => return None,
+    };
+    let port = url.port_or_known_default()?;
+    ip.is_loopback().then_some(SocketAddr::new(ip, port))
 }
 
 /// The socket of the person's agent, if there is one.

@@ -2,6 +2,7 @@
 //! R and of git. The reports print them too.
 
 use entrar_core::error::{Error, Kind};
+use entrar_core::oauth::headline;
 
 use crate::origin::{Door, Origin, Session};
 
@@ -33,9 +34,22 @@ pub fn usual(kind: Kind, origin: Option<Origin>, reader: Reader) -> &'static str
     }
 }
 
-/// The same error, with what to do where its session goes through the socket of a hub: there is neither an address nor a
-/// cookie to look at.
+/// The same error as it is known in the end. An agent that was killed during a request has left no reply, and is not running
+/// any more, and knows no app but the person's own. Where a session goes through the socket of a hub there is neither an address nor a cookie to look at.
 pub(crate) fn advised(session: &Session, error: Error) -> Error {
+    if error.kind() == Kind::Unreachable && session.is_deserted() {
+        let server = match session.door() {
+            Door::Address(address) => format!("your agent ({address})"),
+            Door::Socket(_) => session.server(),
+        };
+        return Error::new(Kind::NoSession, format!("{server} is not running any more"));
+    }
+    // The app is the one that the person chose to sign in to.
+    if session.origin() == Origin::Agent && error.message() == headline(Kind::Misconfigured) {
+        let what = "the app that you signed in with, or its tenant, is not set up for this";
+        return Error::with(error.kind(), what, error.details().clone())
+            .with_outlook(error.outlook());
+    }
     let is_hubs_socket =
         session.origin() == Origin::Hub && matches!(session.door(), Door::Socket(_));
     if !is_hubs_socket || error.details().remedy.is_some() {
@@ -175,6 +189,7 @@ fn row(kind: Kind, origin: Option<Origin>) -> (&'static str, &'static str) {
 mod tests {
     use super::*;
     use entrar_core::env::Env;
+    use entrar_core::resource::DEVOPS;
     use std::collections::BTreeSet;
 
     fn origins() -> impl Iterator<Item = Option<Origin>> {
@@ -235,6 +250,12 @@ mod tests {
         let own = Error::new(Kind::Unreachable, "no").remedied(Some("Do this."));
         let words = remedy(&advised(&session, own), None, Reader::R);
         assert_eq!(words, "Do this.");
+    }
+
+    #[test]
+    fn azure_devops_is_named_as_it_is_asked_for() {
+        let remedy = usual(Kind::BadResource, None, Reader::Git);
+        assert!(remedy.contains(DEVOPS), "{remedy}");
     }
 
     #[test]

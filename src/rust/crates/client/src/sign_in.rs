@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entrar_core::agent::{Credential, Method, Secret, SignIn};
+use entrar_core::agent::{AZURE_CLI, Credential, Method, Secret, SignIn};
 use entrar_core::authority::Authority;
 use entrar_core::env::Env;
 use entrar_core::error::{Details, Error, Kind};
@@ -16,8 +16,8 @@ const SECRET: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
-/// The word for Azure CLI's own app, and its client id.
-pub const AZURE_CLI: (&str, &str) = ("azure-cli", "04b07795-8ddb-461a-bbee-02f9e1bf7b46");
+/// The word for Azure CLI's own app.
+pub const AZURE_CLI_WORD: &str = "azure-cli";
 
 /// The tenant where nobody names one: any organisation's, but nobody's private account.
 const ANY_TENANT: &str = "organizations";
@@ -45,7 +45,7 @@ pub struct Arguments {
 /// [`Kind::Misconfigured`] for an app, tenant or authority that is missing or none, with what to do.
 pub fn request(env: &Env, arguments: Arguments) -> Result<SignIn, Error> {
     let client_id = client_id(env, arguments.client_id.as_deref())?;
-    let is_azure_cli = client_id.to_string() == AZURE_CLI.1;
+    let is_azure_cli = client_id == AZURE_CLI;
     let method = match arguments.method {
         Some(method) => method,
         None => usual_method(env, arguments.has_browser, |path| Path::new(path).exists()),
@@ -71,16 +71,13 @@ fn client_id(env: &Env, given: Option<&str>) -> Result<Guid, Error> {
         return Err(misconfigured(
             "no app is named to sign in to",
             &format!(
-                "Ask your administrator for the client id of an app registration, and give it as `client_id` or in {CLIENT}; the command `entrar setup entra` prints what creates one. Or sign in as Azure CLI does, with client_id = \"{}\".",
-                AZURE_CLI.0
+                "Ask your administrator for the client id of an app registration, and give it as `client_id` or in {CLIENT}; the command `entrar setup entra` prints what creates one. Or sign in as Azure CLI does, with client_id = \"{AZURE_CLI_WORD}\"."
             ),
         ));
     };
-    let text = if text == AZURE_CLI.0 {
-        AZURE_CLI.1
-    } else {
-        &text
-    };
+    if text == AZURE_CLI_WORD {
+        return Ok(AZURE_CLI);
+    }
     text.parse().map_err(|_| {
         misconfigured(
             "the client id is no GUID",
@@ -277,11 +274,11 @@ mod tests {
         let sign_in = asked(&variables[..1], app()).unwrap();
         assert!(matches!(sign_in.credential, Credential::Public));
         let other = Arguments {
-            client_id: Some(AZURE_CLI.0.to_owned()),
+            client_id: Some(AZURE_CLI_WORD.to_owned()),
             ..app()
         };
         let sign_in = asked(&variables, other).unwrap();
-        assert_eq!(sign_in.client_id, AZURE_CLI.1);
+        assert_eq!(sign_in.client_id, AZURE_CLI.to_string());
         assert!(matches!(sign_in.credential, Credential::Public));
     }
 
@@ -315,7 +312,7 @@ mod tests {
     #[test]
     fn with_azure_clis_app_nothing_is_pasted() {
         let paste = Arguments {
-            client_id: Some(AZURE_CLI.0.to_owned()),
+            client_id: Some(AZURE_CLI_WORD.to_owned()),
             method: Some(Method::Paste),
             ..app()
         };

@@ -83,6 +83,77 @@ fn a_token_is_asked_for_without_a_cookie() {
     );
 }
 
+/// Each request is begun, and the last one breaks off when nobody listens any more.
+#[test]
+fn an_agent_that_is_killed_during_a_request_is_not_running_any_more() {
+    let place = Place::new();
+    let socket = place.directory().socket_path();
+    let env = place.env(&[]);
+    let asked_for_a_token = || token(&env).unwrap_err();
+    let asked_otherwise = || {
+        let asked = run(&env, async |http, session| {
+            agent::ask(http, &env, session, "wait", &json!({}), LIMIT).await
+        });
+        asked.unwrap_err()
+    };
+    let questions: [(&dyn Fn() -> Error, usize); 2] =
+        [(&asked_for_a_token, 3), (&asked_otherwise, 2)];
+    for (ask, attempts) in questions {
+        let listener = UnixListener::bind(&socket).unwrap();
+        let agent = std::thread::spawn(move || {
+            for _ in 1..attempts {
+                drop(listener.accept().unwrap());
+            }
+            let last = listener.accept().unwrap();
+            drop(listener);
+            drop(last);
+        });
+        let error = ask();
+        agent.join().unwrap();
+        assert_eq!(kind(&error), "no_session", "{error}");
+        let expected = format!("your agent ({}) is not running any more", socket.display());
+        assert_eq!(error.message(), expected);
+        std::fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
+fn an_app_that_is_not_in_order_is_the_one_that_the_person_chose() {
+    let place = Place::new();
+    let refused = json!({"result": false, "oauth2_error": {
+        "error": "invalid_client", "error_description": "AADSTS7000222: canary has expired."}});
+    let _requests = place.agent(&[&reply(&refused)]);
+    let error = token(&place.env(&[])).unwrap_err();
+    assert_eq!(kind(&error), "misconfigured");
+    assert_eq!(
+        error.message(),
+        "the app that you signed in with, or its tenant, is not set up for this"
+    );
+    assert_eq!(error.details().aadsts, [7_000_222]);
+}
+
+#[test]
+fn nobody_at_the_address_of_an_agent_is_an_agent_that_has_ended() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for (origin, expected) in [
+        ("agent", "no_session"),
+        ("hub", "unreachable"),
+        ("", "unreachable"),
+    ] {
+        let env = place.env(&[
+            ("RS_SERVER_ADDRESS", &address),
+            ("RS_SESSION_RPC_COOKIE", "canary"),
+            ("ENTRAR_ORIGIN", origin),
+        ]);
+        let error = token(&env).unwrap_err();
+        assert_eq!(kind(&error), expected, "{origin}: {error}");
+        assert!(error.message().contains(&address), "{error}");
+    }
+}
+
 #[test]
 fn an_agent_is_a_session_while_somebody_listens() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Another user of this machine, who listens at the port that a person's agent had before it was killed.
+//! Another user of this machine, who listens at the port that a person's agent, or the hub, had before it was killed.
 
 // clippy.toml's exceptions do not see this.
 #![allow(clippy::unwrap_used)]
@@ -55,9 +55,10 @@ fn cookie(port: u16, origin: &str) -> Result<bool, (Kind, String)> {
 }
 
 #[test]
-fn a_thief_at_the_agents_port_gets_no_cookie() {
+fn a_thief_at_the_port_of_agent_or_hub_gets_no_cookie() {
     let (mut own, port) = listen(&[], "127.0.0.1");
     assert_eq!(cookie(port, "agent"), Ok(true));
+    assert_eq!(cookie(port, "hub"), Ok(true));
     own.kill().unwrap();
     own.wait().unwrap();
     if std::fs::metadata("/proc/self")
@@ -77,12 +78,14 @@ fn a_thief_at_the_agents_port_gets_no_cookie() {
             continue;
         }
         let (mut thief, port) = listen(&other, host);
-        let (kind, message) = cookie(port, "agent").unwrap_err();
-        assert_eq!(kind, Kind::NoSession, "{host}");
-        assert!(
-            message.contains("another user") && !message.contains("canary"),
-            "{message}"
-        );
+        for origin in ["agent", "hub"] {
+            let (kind, message) = cookie(port, origin).unwrap_err();
+            assert_eq!(kind, Kind::NoSession, "{host}");
+            assert!(
+                message.contains("another user") && !message.contains("canary"),
+                "{message}"
+            );
+        }
         // Workbench runs as another user than its sessions.
         assert_eq!(cookie(port, ""), Ok(true));
         thief.kill().unwrap();

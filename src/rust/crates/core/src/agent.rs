@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::guid::Guid;
 pub use crate::question::{Account, Failure, Method, Secret, Wait, Which};
 
 /// What the paths of these requests begin with.
@@ -30,6 +31,9 @@ pub const OPEN_SESSION: &str = "open_session";
 pub const STATUS: &str = "status";
 /// Ends the agent: takes `{}`, gives `null`.
 pub const STOP: &str = "stop";
+
+/// Azure CLI's own app, with which nothing is pasted: to those who watch a tenant that looks like an attack.
+pub const AZURE_CLI: Guid = Guid::from_bits(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46);
 
 /// A sign-in that is wanted.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -46,7 +46,9 @@ impl Settings {
     }
 
     /// The settings for requests through a Unix socket, by http. Who answers there cannot be asked at the connection, which
-    /// reqwest makes: the socket is to lie where nobody but this user, or a hub, can have made it.
+    /// reqwest makes: the socket is to lie where nobody but this user, or a hub, can have made it. To ask at a connection of
+    /// our own beforehand would say nothing of that one: whoever could put another socket in its place could do so in
+    /// between.
     #[must_use]
     pub fn through_socket(path: &Path) -> Self {
         Self {

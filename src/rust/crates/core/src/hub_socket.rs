@@ -44,8 +44,8 @@ mod unix {
     use super::{OFF, VARIABLE};
     use crate::env::Env;
     use crate::error::{Error, Kind};
-    use crate::file::{read_beginning, reason};
-    use crate::private_directory::own_uid;
+    use crate::file::reason;
+    use crate::system_user::{is_of_system, is_of_system_or_own};
 
     /// Where the socket is if no variable says so.
     const USUAL: Option<&str> = if cfg!(target_os = "linux") {
@@ -53,11 +53,6 @@ mod unix {
     } else {
         None
     };
-    /// Where a machine says which uids are those of system users, and the most that is read of it, in bytes.
-    const LOGIN_DEFINITIONS: (&str, u64) = ("/etc/login.defs", 64 << 10);
-    /// The highest uid of system users where the file does not tell.
-    const USUAL_HIGHEST: u32 = 999;
-
     pub(super) fn find(env: &Env) -> Result<Option<PathBuf>, Error> {
         match (env.var(VARIABLE).as_deref(), USUAL) {
             (Some(OFF), _) | (None, None) => Ok(None),
@@ -155,36 +150,10 @@ mod unix {
         is_open.then(|| format!("can be written to by others (its mode is {mode:04o})"))
     }
 
-    fn is_of_system_or_own(uid: u32) -> bool {
-        uid == own_uid() || is_of_system(uid)
-    }
-
-    fn is_of_system(uid: u32) -> bool {
-        uid == 0 || uid <= highest_system_uid()
-    }
-
-    fn highest_system_uid() -> u32 {
-        let (path, most) = LOGIN_DEFINITIONS;
-        let bytes = read_beginning(Path::new(path), most).unwrap_or_default();
-        highest(&String::from_utf8_lossy(&bytes))
-    }
-
-    /// The highest uid of system users by the text of login.defs(5).
-    fn highest(definitions: &str) -> u32 {
-        let number = |name: &str| {
-            let mut lines = definitions.lines().map(str::split_whitespace);
-            let mut found =
-                lines.find_map(|mut words| (words.next() == Some(name)).then_some(words))?;
-            found.next()?.parse::<u32>().ok()
-        };
-        number("SYS_UID_MAX")
-            .or_else(|| number("UID_MIN")?.checked_sub(1))
-            .unwrap_or(USUAL_HIGHEST)
-    }
-
     #[cfg(test)]
     mod tests {
         use super::*;
+        use crate::private_directory::own_uid;
         use std::os::unix::fs::{PermissionsExt, chown, symlink};
         use std::os::unix::net::UnixListener;
         use tempfile::TempDir;
@@ -337,26 +306,6 @@ mod unix {
             assert_eq!(named(OFF), Ok(None));
             let relative = format!("{VARIABLE} is neither an absolute path nor \"off\"");
             assert_eq!(named("hub.sock"), Err(relative));
-        }
-
-        #[test]
-        fn whoever_sets_the_variable_may_run_a_hub_of_their_own() {
-            assert!(is_of_system_or_own(own_uid()));
-            assert!(is_of_system_or_own(0));
-        }
-
-        #[test]
-        fn the_machine_says_who_is_a_system_user() {
-            for (definitions, expected) in [
-                ("", 999),
-                ("#SYS_UID_MAX\t\t  999\nUID_MIN\t\t\t 1000\n", 999),
-                ("UID_MIN 500\n", 499),
-                ("UID_MIN 1000\nSYS_UID_MAX 899 # low\n", 899),
-                ("SYS_UID_MAX many\n", 999),
-                ("UID_MIN 0\n", 999),
-            ] {
-                assert_eq!(highest(definitions), expected, "{definitions}");
-            }
         }
     }
 }

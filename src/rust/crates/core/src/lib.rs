@@ -24,6 +24,7 @@ pub mod resource;
 pub mod retry;
 pub mod rpc;
 pub mod session_directory;
+pub mod system_user;
 pub mod text;
 pub mod time;
 pub mod tls;

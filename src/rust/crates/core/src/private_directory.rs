@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::file::reason;
 
 /// A directory that was checked and is this user's alone. Nobody else can put another one in its place: that takes the
-/// right to write to the directory above, which is checked too.
+/// right to write to a directory above it, all of which are checked too.
 #[derive(Debug)]
 pub struct PrivateDirectory {
     path: PathBuf,
@@ -124,7 +124,6 @@ fn make(path: &Path) -> io::Result<()> {
 fn look_at(path: &Path) -> Result<(), Fault> {
     use rustix::fs::{Mode, OFlags};
     use std::fs::File;
-    use std::os::unix::fs::MetadataExt;
 
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let system = |error: rustix::io::Errno| Fault::System("opened", error.into());
@@ -139,22 +138,71 @@ fn look_at(path: &Path) -> Result<(), Fault> {
     if is_on_network(&directory) {
         return Err(Fault::Network);
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // A directory above that cannot be opened is as a rule an administrator's, and is trusted.
-    let Ok(parent) = rustix::fs::openat(&directory, "..", flags, Mode::empty()) else {
-        return Ok(());
-    };
-    let parent = File::from(parent)
-        .metadata()
-        .map_err(|error| Fault::System("looked at", error))?;
-    const STICKY: u32 = 0o1000;
-    let is_ours = [0, own_uid()].contains(&parent.uid());
-    let is_open = parent.mode() & 0o022 != 0 && parent.mode() & STICKY == 0;
-    if is_ours && !is_open {
-        Ok(())
-    } else {
-        Err(Fault::Replaceable)
+    if is_replaceable(directory).map_err(|error| Fault::System("looked at", error))? {
+        return Err(Fault::Replaceable);
     }
+    Ok(())
+}
+
+/// Whether others can put another directory in this one's place, or in that of one above it: who owns the directory that it
+/// lies in, and who may write to that where the owners of what is in it are not heeded (its sticky bit).
+#[cfg(unix)]
+fn is_replaceable(directory: std::fs::File) -> io::Result<bool> {
+    use rustix::fs::{Mode, OFlags};
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    // Linux opens so what may be searched and not read.
+    #[cfg(target_os = "linux")]
+    const LOOK: OFlags = OFlags::PATH;
+    #[cfg(not(target_os = "linux"))]
+    const LOOK: OFlags = OFlags::RDONLY;
+    const STICKY: u32 = 0o1000;
+    let mut below = directory;
+    let mut found_below = below.metadata()?;
+    loop {
+        let flags = LOOK | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // One that cannot be opened is as a rule an administrator's, and is trusted with all above it.
+        let Ok(above) = rustix::fs::openat(&below, "..", flags, Mode::empty()) else {
+            return Ok(false);
+        };
+        let above = File::from(above);
+        let found = above.metadata()?;
+        // The root is above itself.
+        if (found.dev(), found.ino()) == (found_below.dev(), found_below.ino()) {
+            return Ok(false);
+        }
+        let is_trusted = [0, own_uid()].contains(&found.uid()) || is_unknown(found.uid());
+        let is_open = found.mode() & 0o022 != 0 && found.mode() & STICKY == 0;
+        if !is_trusted || is_open {
+            return Ok(true);
+        }
+        (below, found_below) = (above, found);
+    }
+}
+
+/// Whether a user is shown by this number who has none here: in a user namespace, as of a container, those outside, the
+/// machine's root among them (user_namespaces(7)).
+#[cfg(unix)]
+fn is_unknown(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65_534;
+    let map = || std::fs::read_to_string("/proc/self/uid_map").ok();
+    uid == OVERFLOW && map().is_some_and(|map| !is_mapped(&map, uid))
+}
+
+/// Whether a user namespace has a user of this number: each line of the map is a first number inside, one outside, and how
+/// many there are.
+#[cfg(unix)]
+fn is_mapped(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), _, Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        (first..first.saturating_add(count)).contains(&u64::from(uid))
+    })
 }
 
 /// What is there instead of a directory that can be opened.
@@ -209,8 +257,10 @@ const NETWORK: [u32; 13] = [
     0x7461_636F, // OCFS2
 ];
 
+/// Whether a file or directory is on a file system that other machines see too.
 #[cfg(target_os = "linux")]
-fn is_on_network(directory: &std::fs::File) -> bool {
+#[must_use]
+pub fn is_on_network(directory: &std::fs::File) -> bool {
     // The kernel's number has 32 bits; the type that it comes in may be wider, or signed.
     let number = rustix::fs::fstatfs(directory).map(|found| found.f_type as u32);
     number.is_ok_and(|number| NETWORK.contains(&number))
@@ -236,7 +286,8 @@ fn is_in_memory(_: &Path) -> bool {
 
 /// Only Linux's numbers are known here: elsewhere a network file system is not noticed.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn is_on_network(_: &std::fs::File) -> bool {
+#[must_use]
+pub fn is_on_network(_: &std::fs::File) -> bool {
     false
 }
 
@@ -358,6 +409,40 @@ mod tests {
             chown(base.path(), Some(NOBODY), None).unwrap();
             assert_eq!(refused(&path), words);
         }
+    }
+
+    #[test]
+    fn where_another_could_be_put_in_the_place_of_one_above_it_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let above = base.path().join("above");
+        let path = above.join("between").join("private");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Others may not search this one, so that it is not the directory itself that they can reach.
+        mode(path.parent().unwrap(), 0o700);
+        PrivateDirectory::create(&path).unwrap();
+        let words = "DIRECTORY lies in a directory where others can put another in its place";
+        for open in [0o777, 0o775, 0o757] {
+            mode(&above, open);
+            assert_eq!(refused(&path), words, "{open:o}");
+        }
+        for closed in [0o1777, 0o755, 0o311] {
+            mode(&above, closed);
+            assert!(PrivateDirectory::open(&path).is_ok(), "{closed:o}");
+        }
+        if own_uid() == 0 {
+            chown(&above, Some(NOBODY), None).unwrap();
+            assert_eq!(refused(&path), words);
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_number_here_is_told_from_one_that_has_it() {
+        let whole = "         0          0 4294967295\n";
+        assert!(is_mapped(whole, NOBODY));
+        let container = "0 1000 1\n1 100000 65536\n";
+        assert!(is_mapped(container, NOBODY));
+        assert!(!is_mapped("1000 1000 1\n", NOBODY));
+        assert!(!is_mapped("", NOBODY));
     }
 
     #[test]

@@ -115,6 +115,8 @@ impl<'a> Grant<'a> {
 /// The codes of errors that our servers raise, before the method runs, and their usual words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    /// The server cannot answer now.
+    Unavailable = 2,
     /// The cookie is missing, forged or expired.
     Unauthorized = 3,
     /// The body is not JSON.
@@ -136,6 +138,7 @@ impl Code {
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
+            Self::Unavailable => "Unavailable",
             Self::Unauthorized => "Unauthorized",
             Self::Parse => "Parse error",
             Self::InvalidRequest => "Invalid request",

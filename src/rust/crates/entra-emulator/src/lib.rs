@@ -45,8 +45,8 @@
 //! `sign_in`). They have to be told not to look for the authority at Microsoft (`instance_discovery=False`,
 //! `disable_instance_discovery=True`). What they cannot do here: sign in by a user name and a password, on behalf of somebody
 //! (AADSTS70003), by Windows or by an operating system's broker; get proof-of-possession tokens, or answer claims challenges
-//! with more than another sign-in (`claims` is read and changes nothing); share refresh tokens in a family of apps; speak to
-//! AD FS, B2C or External ID; or be a managed identity.
+//! with more than another sign-in (`claims` is read and changes nothing); share refresh tokens in a family of apps; or speak to
+//! AD FS, B2C or External ID.
 
 mod answers;
 mod app;
@@ -69,6 +69,7 @@ mod grants;
 mod https;
 mod id_token;
 mod keys;
+mod managed_identity;
 mod pages;
 mod random;
 mod refusals;
@@ -109,6 +110,7 @@ pub use user::{Membership, User};
 /// | `POST /{tenant}/oauth2/v2.0/devicecode` | device codes |
 /// | `GET /device` | the page on which a person types the code of a device; `POST` is its answer |
 /// | `POST /{tenant}/oauth2/v2.0/token` | the token endpoint: codes, device codes, refresh tokens, apps themselves |
+/// | `GET /metadata/identity/oauth2/token` | an Azure machine: tokens of its managed identity (subject `managed-identity`, or the client id) |
 /// | `GET /v1.0/me` | Microsoft Graph: the signed-in user |
 /// | `GET /demostorage?comp=list` | the Blob service of [`BLOB_ACCOUNT`]: its containers |
 /// | `GET /secrets?api-version=` | Key Vault: the list of secrets |
@@ -135,6 +137,7 @@ pub fn app(tenant: Arc<Tenant>) -> Router {
         .route("/device", get(device_code::page).post(device_code::answer))
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::SCRIPT_PATH, get(pages::script))
+        .route(managed_identity::PATH, get(managed_identity::token))
         .merge(resources::routes())
         .fallback(not_found)
         .with_state(tenant)

@@ -1,6 +1,6 @@
 //! How an app proves to a token endpoint that it is the app.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use entrar_core::error::{Error, Kind};
 use entrar_core::file::{read_beginning, reason};
@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded::Serializer;
 
 use super::certificate::Certificate;
+use super::managed_identity::ManagedIdentity;
 
 /// The largest assertion that is read from a file, in bytes.
 const LARGEST_ASSERTION: u64 = 64 * 1024;
@@ -29,53 +30,81 @@ pub enum ClientAuth {
 pub enum Assertion {
     /// It is signed with the app's certificate, for each request anew.
     Certificate(Box<Certificate>),
+    /// It is a token of an identity that this machine has.
+    ManagedIdentity(Box<ManagedIdentity>),
     /// It is the text of a file that somebody whom the app trusts keeps fresh: read for each request.
     File(PathBuf),
 }
 
 impl ClientAuth {
-    /// Adds the proof to a form that goes to `endpoint` at `now`; the result is what must not be passed on of it.
+    /// The proof for a request to `endpoint` at `now`: the name of its field, and the text, which must not be passed on.
+    /// `None` for a client that sends none.
     ///
     /// # Errors
-    /// [`Kind::Misconfigured`] if an assertion cannot be read or signed.
-    pub(super) fn add_to(
+    /// [`Kind::Misconfigured`] if an assertion cannot be read, signed or had of the machine.
+    pub(super) async fn proof(
         &self,
-        form: &mut Serializer<'_, String>,
         client_id: &str,
         endpoint: &str,
         now: UnixTime,
-    ) -> Result<Option<SecretString>, Error> {
-        let assertion = match self {
-            Self::Public => return Ok(None),
-            Self::Secret(secret) => {
-                form.append_pair("client_secret", secret.expose_secret());
-                return Ok(Some(secret.clone()));
-            }
-            Self::Assertion(Assertion::Certificate(certificate)) => {
-                certificate.assertion(client_id, endpoint, now)?
-            }
-            Self::Assertion(Assertion::File(path)) => {
-                let shown = path.display();
-                let misconfigured = |what: &str| {
-                    let message = format!("the app's federated token in {shown} {what}");
-                    Error::new(Kind::Misconfigured, message)
+    ) -> Result<Option<Proof>, Error> {
+        Ok(match self {
+            Self::Public => None,
+            Self::Secret(secret) => Some(Proof::Secret(secret.clone())),
+            Self::Assertion(assertion) => {
+                let assertion = match assertion {
+                    Assertion::Certificate(certificate) => {
+                        certificate.assertion(client_id, endpoint, now)?
+                    }
+                    Assertion::ManagedIdentity(identity) => identity.assertion(now).await?,
+                    Assertion::File(path) => federated_token(path)?,
                 };
-                let bytes = read_beginning(path, LARGEST_ASSERTION).map_err(|error| {
-                    misconfigured(&format!("cannot be read: {}", reason(&error)))
-                })?;
-                let text = String::from_utf8(bytes).map_err(|_| misconfigured("is not text"))?;
-                if text.trim().is_empty() {
-                    return Err(misconfigured("is empty"));
-                }
-                text.trim().to_owned().into()
+                Some(Proof::Assertion(assertion))
             }
+        })
+    }
+}
+
+/// What proves an app in one request.
+pub(super) enum Proof {
+    Secret(SecretString),
+    Assertion(SecretString),
+}
+
+impl Proof {
+    /// Adds it to a form.
+    pub(super) fn add_to(&self, form: &mut Serializer<'_, String>) {
+        match self {
+            Self::Secret(secret) => form.append_pair("client_secret", secret.expose_secret()),
+            Self::Assertion(assertion) => form
+                .append_pair(
+                    "client_assertion_type",
+                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                )
+                .append_pair("client_assertion", assertion.expose_secret()),
         };
-        form.append_pair(
-            "client_assertion_type",
-            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        )
-        .append_pair("client_assertion", assertion.expose_secret());
-        Ok(Some(assertion))
+    }
+
+    /// What must not be passed on though the endpoint may quote it.
+    pub(super) fn into_secret(self) -> SecretString {
+        match self {
+            Self::Secret(secret) | Self::Assertion(secret) => secret,
+        }
+    }
+}
+
+fn federated_token(path: &Path) -> Result<SecretString, Error> {
+    let shown = path.display();
+    let misconfigured = |what: &str| {
+        let message = format!("the app's federated token in {shown} {what}");
+        Error::new(Kind::Misconfigured, message)
+    };
+    let bytes = read_beginning(path, LARGEST_ASSERTION)
+        .map_err(|error| misconfigured(&format!("cannot be read: {}", reason(&error))))?;
+    let text = String::from_utf8(bytes).map_err(|_| misconfigured("is not text"))?;
+    match text.trim() {
+        "" => Err(misconfigured("is empty")),
+        text => Ok(text.to_owned().into()),
     }
 }
 
@@ -83,27 +112,26 @@ impl ClientAuth {
 mod tests {
     use super::*;
 
-    fn form(auth: &ClientAuth) -> Result<String, Error> {
+    async fn form(auth: &ClientAuth) -> Result<String, Error> {
+        let now = UnixTime::new(0.0);
+        let proof = auth.proof("app", "https://x.example/token", now).await?;
         let mut form = Serializer::new(String::new());
-        auth.add_to(
-            &mut form,
-            "app",
-            "https://x.example/token",
-            UnixTime::new(0.0),
-        )?;
+        if let Some(proof) = proof {
+            proof.add_to(&mut form);
+        }
         Ok(form.finish())
     }
 
-    #[test]
-    fn only_who_has_a_secret_sends_one() {
-        assert_eq!(form(&ClientAuth::Public).unwrap(), "");
+    #[tokio::test]
+    async fn only_who_has_a_secret_sends_one() {
+        assert_eq!(form(&ClientAuth::Public).await.unwrap(), "");
         let secret = ClientAuth::Secret("s=1".into());
-        assert_eq!(form(&secret).unwrap(), "client_secret=s%3D1");
+        assert_eq!(form(&secret).await.unwrap(), "client_secret=s%3D1");
         assert!(!format!("{secret:?}").contains("s=1"));
     }
 
-    #[test]
-    fn a_federated_token_is_read_for_each_request() {
+    #[tokio::test]
+    async fn a_federated_token_is_read_for_each_request() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         let auth = ClientAuth::Assertion(Assertion::File(path.clone()));
@@ -112,14 +140,14 @@ mod tests {
             let expected = format!(
                 "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={text}"
             );
-            assert_eq!(form(&auth).unwrap(), expected);
+            assert_eq!(form(&auth).await.unwrap(), expected);
         }
         for (text, what) in [("", "is empty"), ("\n", "is empty")] {
             std::fs::write(&path, text).unwrap();
-            assert!(form(&auth).unwrap_err().message().ends_with(what));
+            assert!(form(&auth).await.unwrap_err().message().ends_with(what));
         }
         std::fs::remove_file(&path).unwrap();
-        let error = form(&auth).unwrap_err();
+        let error = form(&auth).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Misconfigured);
         assert!(error.message().contains("cannot be read"), "{error}");
     }

@@ -20,6 +20,8 @@ pub enum Grant<'a> {
     },
     /// A sign-in whose code the person types elsewhere.
     DeviceCode(&'a SecretString),
+    /// The app itself, for nobody (RFC 6749, 4.4): to see whether it can prove itself.
+    ClientCredentials,
 }
 
 impl Grant<'_> {
@@ -41,6 +43,7 @@ impl Grant<'_> {
             Self::DeviceCode(code) => form
                 .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
                 .append_pair("device_code", code.expose_secret()),
+            Self::ClientCredentials => form.append_pair("grant_type", "client_credentials"),
         };
     }
 
@@ -49,6 +52,7 @@ impl Grant<'_> {
         match self {
             Self::Refresh(secret) | Self::DeviceCode(secret) => vec![(*secret).clone()],
             Self::Code { code, verifier, .. } => vec![(*code).clone(), (*verifier).clone()],
+            Self::ClientCredentials => Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod certificate;
 mod client_auth;
 mod grant;
+mod managed_identity;
 mod mask;
 mod refusal;
 mod reply;
@@ -22,8 +23,10 @@ use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
 pub use certificate::Certificate;
+use client_auth::Proof;
 pub use client_auth::{Assertion, ClientAuth};
 pub use grant::{Grant, scope_of};
+pub use managed_identity::{AZURE, ManagedIdentity};
 pub use refusal::Refusal;
 pub use reply::Granted;
 use reply::{Failed, no_reply, read};
@@ -147,7 +150,7 @@ impl Entra {
 
     async fn attempt(&self, grant: &Grant<'_>, scope: &str) -> Result<Granted, Failed> {
         let (sent, now) = (Instant::now(), self.env.now());
-        let (form, secrets) = self.form(grant, scope)?;
+        let (form, secrets) = self.form(grant, scope).await?;
         let request = self
             .http
             .client()
@@ -165,18 +168,27 @@ impl Entra {
     }
 
     /// The form to post, and what of it must not be passed on though the endpoint may quote it.
-    fn form(&self, grant: &Grant<'_>, scope: &str) -> Result<(String, Vec<SecretString>), Failed> {
+    async fn form(
+        &self,
+        grant: &Grant<'_>,
+        scope: &str,
+    ) -> Result<(String, Vec<SecretString>), Failed> {
         let Registration {
             client_id, auth, ..
         } = &self.registration;
+        let endpoint = self.token_endpoint.url().as_str();
+        let proof = auth
+            .proof(client_id, endpoint, self.env.now())
+            .await
+            .map_err(|error| Failed::of_ours(Refusal::from(&error)))?;
         let mut form = Serializer::new(String::new());
         form.append_pair("client_id", client_id);
         grant.add_to(&mut form);
         form.append_pair("scope", scope);
-        let endpoint = self.token_endpoint.url().as_str();
-        let proof = auth
-            .add_to(&mut form, client_id, endpoint, self.env.now())
-            .map_err(|error| Failed::of_ours(Refusal::from(&error)))?;
+        if let Some(proof) = &proof {
+            proof.add_to(&mut form);
+        }
+        let proof = proof.map(Proof::into_secret);
         let secrets = grant.secrets().into_iter().chain(proof).collect();
         Ok((form.finish(), secrets))
     }
@@ -216,16 +228,18 @@ mod tests {
         new(token_endpoint_of("http://127.0.0.1:1/tenant/"), auth).unwrap()
     }
 
-    #[test]
-    fn the_form_has_what_the_endpoint_wants_and_a_secret_only_if_there_is_one() {
-        let form = |auth| {
-            let form = entra(auth).form(&Grant::Refresh(&"a+b&c".into()), "r/.default x");
+    #[tokio::test]
+    async fn the_form_has_what_the_endpoint_wants_and_a_secret_only_if_there_is_one() {
+        let form = async |auth| {
+            let (entra, refresh_token) = (entra(auth), "a+b&c".into());
+            let grant = Grant::Refresh(&refresh_token);
+            let form = entra.form(&grant, "r/.default x").await;
             form.ok().unwrap().0
         };
         let public = "client_id=the+app&grant_type=refresh_token&refresh_token=a%2Bb%26c&scope=r%2F.default+x";
-        assert_eq!(form(ClientAuth::Public), public);
+        assert_eq!(form(ClientAuth::Public).await, public);
         let secret = ClientAuth::Secret("s=1".into());
-        assert_eq!(form(secret), format!("{public}&client_secret=s%3D1"));
+        assert_eq!(form(secret).await, format!("{public}&client_secret=s%3D1"));
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Refusal {
         &self.0
     }
 
+    /// Whether the person is to sign in again.
+    pub(crate) fn asks_to_sign_in(&self) -> bool {
+        self.error().kind() == Kind::SignInRequired
+    }
+
     /// What it means for the person, and what else is known.
     #[must_use]
     pub fn error(&self) -> Error {

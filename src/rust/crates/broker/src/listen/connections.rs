@@ -29,6 +29,8 @@ pub(super) struct Connections {
 type Held = Arc<Mutex<BTreeMap<u64, Connection>>>;
 
 struct Connection {
+    /// Of a Unix socket's peer.
+    uid: Option<u32>,
     /// `None` until it is served.
     task: Option<AbortHandle>,
     /// How many of its requests are being answered.
@@ -56,13 +58,21 @@ impl Connections {
         let requests = Arc::new(AtomicUsize::new(0));
         let id = self.next;
         self.next += 1;
+        let uid = peer.uid();
         let ended = Ended(id, Arc::clone(&self.held));
         {
             let mut held = lock(&self.held);
-            make_room(&mut held, self.limits.connections);
+            let of_user = |connection: &Connection| uid.is_some() && connection.uid == uid;
+            let has_room = make_room(&mut held, self.limits.of_one_user, of_user);
+            if !has_room {
+                drop(held);
+                return;
+            }
+            make_room(&mut held, self.limits.connections, |_| true);
             held.insert(
                 id,
                 Connection {
+                    uid,
                     task: None,
                     requests: Arc::clone(&requests),
                 },
@@ -94,20 +104,27 @@ impl Connections {
     }
 }
 
-/// Ends the oldest connection without a request, if there are too many. Where every one has a request, one too many is held:
-/// those end by themselves.
-fn make_room(held: &mut BTreeMap<u64, Connection>, most: usize) {
-    if held.len() < most {
-        return;
+/// Ends the oldest connection of these without a request, if there are too many; whether there is room for one more now. Where
+/// every one has a request there is none: those end by themselves.
+fn make_room(
+    held: &mut BTreeMap<u64, Connection>,
+    most: usize,
+    counts: impl Fn(&Connection) -> bool,
+) -> bool {
+    let those = || held.iter().filter(|(_, connection)| counts(connection));
+    if held.len() < most || those().count() < most {
+        return true;
     }
-    let oldest = held
-        .iter()
+    let oldest = those()
         .find(|(_, connection)| connection.requests.load(Ordering::Acquire) == 0)
         .map(|(id, _)| *id);
-    let connection = oldest.and_then(|id| held.remove(&id));
-    if let Some(task) = connection.and_then(|connection| connection.task) {
+    let Some(connection) = oldest.and_then(|id| held.remove(&id)) else {
+        return false;
+    };
+    if let Some(task) = connection.task {
         task.abort();
     }
+    true
 }
 
 async fn answer(

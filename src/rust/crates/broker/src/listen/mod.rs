@@ -2,6 +2,7 @@
 //! out.
 
 mod connections;
+mod gate;
 
 use std::future::{Future, ready};
 use std::io;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -19,6 +21,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use connections::Connections;
+use gate::{Connected, STRANGERS, TOGETHER};
+
+pub use gate::Gate;
 
 /// How long the last replies may take to go out once their exchanges are over.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
@@ -34,6 +39,8 @@ pub struct Limits {
     pub silence: Duration,
     /// How many connections are held. One more takes the place of the oldest that has no request under way.
     pub connections: usize,
+    /// How many of them one user may have at a Unix socket. One more takes the place of the user's own, or is closed.
+    pub of_one_user: usize,
 }
 
 impl Default for Limits {
@@ -42,6 +49,7 @@ impl Default for Limits {
         Self {
             silence: Duration::from_secs(30),
             connections: most_connections(files()),
+            of_one_user: usize::MAX,
         }
     }
 }
@@ -96,6 +104,16 @@ pub enum Peer {
     },
 }
 
+impl Peer {
+    /// The user at the other end of a Unix socket.
+    fn uid(self) -> Option<u32> {
+        match self {
+            Self::Unix { uid } => Some(uid),
+            Self::Tcp(_) => None,
+        }
+    }
+}
+
 /// What is put over a connection before HTTP is spoken, such as TLS.
 pub trait Layer: Clone + Send + 'static {
     /// The connection with it.
@@ -137,6 +155,20 @@ impl Server {
     #[must_use]
     pub fn start(listener: impl Into<Listener>, service: Router, limits: Limits) -> Self {
         Self::start_over(Plain, listener, service, limits)
+    }
+
+    /// The same for those whom `gate` lets in.
+    #[must_use]
+    pub fn start_behind(
+        gate: Gate,
+        listener: TcpListener,
+        service: Router,
+        limits: Limits,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve_behind(gate, listener, service, limits, stopped));
+        let stop = Some(stop);
+        Self { stop, task }
     }
 
     /// The same over a layer such as TLS.
@@ -202,6 +234,67 @@ async fn serve(
     // Whoever connects from now on is refused at once.
     drop(listener);
     graceful.shutdown().await;
+}
+
+async fn serve_behind(
+    gate: Gate,
+    listener: TcpListener,
+    service: Router,
+    limits: Limits,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut admitted = Connections::new(limits);
+    // Apart, so that they take the place of none that is served.
+    let mut strangers = Connections::new(Limits {
+        connections: STRANGERS,
+        ..limits
+    });
+    loop {
+        let taken = tokio::select! {
+            taken = listener.accept() => taken,
+            _ = &mut stopped => break,
+        };
+        let first = match taken {
+            Ok(first) => first,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(_) => {
+                sleep(AFTER_REFUSAL).await;
+                continue;
+            }
+        };
+        let lot = with_those_who_wait(first, &listener);
+        let judged = tokio::select! {
+            judged = gate.admits(&lot) => judged,
+            _ = &mut stopped => break,
+        };
+        // Who is not judged is closed.
+        for ((stream, address), is_admitted) in lot.into_iter().zip(judged) {
+            let _ = stream.set_nodelay(true);
+            let (connections, service) = if is_admitted {
+                (&mut admitted, &service)
+            } else {
+                (&mut strangers, &gate.refusal)
+            };
+            let peer = Peer::Tcp(address);
+            connections.serve(Plain, stream, peer, service, graceful.watcher());
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// A connection, and those that have come meanwhile.
+fn with_those_who_wait(first: Connected, listener: &TcpListener) -> Vec<Connected> {
+    let mut lot = vec![first];
+    while lot.len() < TOGETHER {
+        match listener.accept().now_or_never() {
+            Some(Ok(next)) => lot.push(next),
+            // An error comes again when the next one is waited for.
+            Some(Err(_)) | None => break,
+        }
+    }
+    lot
 }
 
 enum Taken {

@@ -37,6 +37,8 @@ pub struct App {
     client_id: String,
     /// The tenant, if it was asked for by its id.
     tenant: Option<Guid>,
+    /// Microsoft Graph of its cloud, for which every app is registered.
+    graph: &'static str,
     scope: String,
     redirect_uri: String,
 }
@@ -76,17 +78,16 @@ impl App {
             revokes_used_refresh_tokens: !authority.is_a_cloud(),
         };
         // Consent is asked for all that the app is registered for at once, where any one resource is named with
-        // `.default`. Graph is what every registration has.
-        let scope = format!(
-            "openid profile offline_access {}/.default",
-            authority.graph()
-        );
+        // `.default`.
+        let graph = authority.graph();
+        let scope = format!("openid profile offline_access {graph}/.default");
         Ok(Self {
             env: env.clone(),
             entra: Arc::new(Entra::new(env.clone(), registration, DEADLINE)?),
             discovery,
             client_id: client_id.to_string(),
             tenant: tenant.parse().ok(),
+            graph,
             scope,
             redirect_uri,
         })
@@ -172,6 +173,19 @@ impl App {
             .await
             .map_err(|refusal| of_refusal(&refusal))?;
         self.signed_in(granted, Some(&secrets.nonce))
+    }
+
+    /// Sees whether the app can prove itself. Its own token is thrown away.
+    ///
+    /// # Errors
+    /// The tenant's refusal.
+    pub async fn prove(&self) -> Result<(), Refusal> {
+        let deadline = Instant::now() + self.entra.deadline();
+        let scope = format!("{}/.default", self.graph);
+        let granted = self
+            .entra
+            .redeem(&Grant::ClientCredentials, &scope, deadline);
+        granted.await.map(|_| ())
     }
 
     /// Redeems a grant of a sign-in.

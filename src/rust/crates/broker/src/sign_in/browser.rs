@@ -4,17 +4,16 @@
 //! once, to a process of the same user, and whoever opens it gets a cookie without which no answer is taken.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, COOKIE, HOST, LOCATION, ORIGIN, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
 use entrar_core::error::{Error, Kind};
-use entrar_core::loopback;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -25,7 +24,7 @@ use super::attempt::{Attempt, Status, Taken, no_random_bytes};
 use super::failure::with_remedy;
 use super::pages::{Page, headers};
 use super::{LIFETIME, secrets};
-use crate::listen::{Limits, Peer, Server};
+use crate::listen::{Gate, Limits, Server};
 use crate::random;
 
 /// How often another port is tried where one is free at one loopback address only.
@@ -113,10 +112,6 @@ struct Site {
     last_page: Notify,
 }
 
-/// The listener that a connection came by.
-#[derive(Clone, Copy)]
-struct Own(SocketAddr);
-
 /// The servers of one sign-in.
 pub(super) struct Running {
     site: Arc<Site>,
@@ -145,18 +140,17 @@ pub(super) fn serve(loopback: Loopback, attempt: Arc<Attempt>) -> Result<(Url, R
     let mut servers = Vec::new();
     for listener in loopback.listeners {
         listener.set_nonblocking(true).map_err(refused)?;
-        let own = Own(listener.local_addr().map_err(refused)?);
         let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
-        let routes = Router::new()
-            .fallback(answer)
-            .layer(Extension(own))
-            .with_state(Arc::clone(&site));
+        let routes = Router::new().fallback(answer).with_state(Arc::clone(&site));
         // One person with one browser.
         let limits = Limits {
             connections: 64,
             ..Limits::default()
         };
-        servers.push(Server::start(listener, routes, limits));
+        // No other user of this machine is served, who can read the start address.
+        let strangers = Router::new().fallback(async || Page::stranger());
+        let gate = Gate::own_user(strangers);
+        servers.push(Server::start_behind(gate, listener, routes, limits));
     }
     Ok((address, Running { site, servers }))
 }
@@ -178,13 +172,8 @@ impl Running {
     }
 }
 
-async fn answer(
-    State(site): State<Arc<Site>>,
-    Extension(own): Extension<Own>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-) -> Response {
-    if let Some(page) = site.refusal(peer, own, request.headers()) {
+async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
+    if let Some(page) = site.refusal(request.headers()) {
         return page.into_response();
     }
     if request.method() != Method::GET {
@@ -212,14 +201,7 @@ fn not_this_one() -> Response {
 
 impl Site {
     /// Why a request is not looked at.
-    fn refusal(&self, peer: Peer, own: Own, headers: &HeaderMap) -> Option<Page> {
-        let is_ours = match peer {
-            Peer::Tcp(peer) => loopback::is_ours(peer, own.0),
-            Peer::Unix { .. } => false,
-        };
-        if !is_ours {
-            return Some(Page::stranger());
-        }
+    fn refusal(&self, headers: &HeaderMap) -> Option<Page> {
         // The one name that the redirect has. By another one, that of an address too, the cookie would not come along.
         let host = format!("localhost:{}", self.port);
         let mut hosts = headers.get_all(HOST).iter();

@@ -191,6 +191,35 @@ async fn after_a_new_sign_in_nobody_joins_an_exchange_with_the_old_refresh_token
     assert!(endpoint.forms.lock().unwrap()[1].contains("refresh_token=canary-refresh-anew"));
 }
 
+/// As when another broker on the same accounts has brought it.
+#[tokio::test]
+async fn a_refresh_token_that_was_replaced_meanwhile_does_not_end_the_sign_in() {
+    let gate = Arc::new(Semaphore::new(0));
+    let watched = Arc::clone(&gate);
+    let endpoint = Endpoint::start(move |number| {
+        let gate = Arc::clone(&watched);
+        async move {
+            if number > 0 {
+                return grant(number);
+            }
+            gate.acquire().await.unwrap().forget();
+            let revoked = json!({"error": "invalid_grant", "error_codes": [50_173]});
+            (axum::http::StatusCode::BAD_REQUEST, axum::Json(revoked)).into_response()
+        }
+    })
+    .await;
+    let session = Session::at_entra(&endpoint, LONG);
+    let replaced = async {
+        endpoint.has_seen(1).await;
+        signed_in(&session.exchanges, ADA, "canary-refresh-newer".into());
+        gate.add_permits(1);
+    };
+    let (body, ()) = join(session.ask(STORAGE), replaced).await;
+    access_token(&body);
+    assert!(endpoint.forms.lock().unwrap()[1].contains("refresh_token=canary-refresh-newer"));
+    assert_eq!(endpoint.requests(), 2);
+}
+
 #[tokio::test]
 async fn who_signs_out_during_an_exchange_gets_no_token_and_does_not_come_back() {
     let (endpoint, gate) = gated().await;

@@ -140,6 +140,45 @@ async fn a_fault_that_passes_goes_unnoticed() {
     assert_eq!(endpoint.requests(), 3);
 }
 
+/// The clock stands still for nobody who asks: it is put forward in between.
+#[tokio::test]
+async fn an_endpoint_that_is_out_of_order_for_a_minute_signs_nobody_out() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let end = tokio::time::Instant::now() + MINUTE;
+    let endpoint = Endpoint::start(move |number| async move {
+        let is_over = number == 0 || tokio::time::Instant::now() >= end;
+        if is_over {
+            grant(number)
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    })
+    .await;
+    let wait = async |duration| {
+        tokio::time::pause();
+        tokio::time::advance(duration).await;
+        tokio::time::resume();
+    };
+    let session = Session::at(&endpoint, LONG);
+    let body = session.ask(STORAGE).await;
+    assert_eq!(body["token"]["access_token"], "canary-access-0");
+    for attempts in [4, 7] {
+        let error = session.oauth_error(STORAGE).await;
+        assert_eq!(error["error"], "temporarily_unavailable");
+        assert_eq!(endpoint.requests(), attempts);
+        wait(MINUTE / 2).await;
+    }
+    let body = session.ask(STORAGE).await;
+    assert_eq!(body["token"]["access_token"], "canary-access-7");
+    // Nothing has come of the exchanges in between, nor been lost by them.
+    let forms = endpoint.forms.lock().unwrap();
+    assert!(
+        forms[1..]
+            .iter()
+            .all(|form| form.contains("canary-refresh-1"))
+    );
+}
+
 #[tokio::test]
 async fn a_wait_that_does_not_fit_is_not_waited_for() {
     let (error, requests) =

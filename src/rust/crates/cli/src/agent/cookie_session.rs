@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::StatusCode;
 use entrar_broker::accounts::AccountId;
-use entrar_broker::listen::{Limits, Server};
+use entrar_broker::listen::{Gate, Limits, Server};
 use entrar_core::agent::{Secret, Session};
 use entrar_core::error::{Error, Kind};
 use entrar_core::session_directory::SessionDirectory;
@@ -60,7 +62,10 @@ impl CookieSession {
             made => made,
         };
         made.map_err(|error| agent.not_written(&error))?;
-        let server = Server::start(listener, tokens(Arc::clone(agent)), Limits::default());
+        // Another user of this machine has no business here, cookie or not.
+        let gate = Gate::own_user(Router::new().fallback(async || StatusCode::FORBIDDEN));
+        let service = tokens(Arc::clone(agent));
+        let server = Server::start_behind(gate, listener, service, Limits::default());
         let weak = Arc::downgrade(agent);
         let renewal = tokio::spawn(async move {
             loop {

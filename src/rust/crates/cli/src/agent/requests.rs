@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, State};
 use axum::http::header::CACHE_CONTROL;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
+use entrar_broker::accounts::AccountId;
+use entrar_broker::entra::{Granted, Refusal};
 use entrar_broker::listen::Peer;
-use entrar_broker::rpc::app;
+use entrar_broker::rpc::{Desk, Refused, app};
 use entrar_core::agent::{
     ACCEPT, ACCOUNT, ANSWER, Answer, BEGIN, CANCEL, Failure, OPEN_SESSION, SIGN_OUT, STATUS, STOP,
     SignIn, WAIT, Wait, Which,
 };
 use entrar_core::error::{Error, Kind};
+use entrar_core::resource::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -37,13 +39,32 @@ pub(super) fn everything(agent: Arc<Agent>) -> Router {
 
 /// Tokens alone.
 pub(super) fn tokens(agent: Arc<Agent>) -> Router {
-    let broker = Arc::clone(&agent.broker);
-    app(broker).layer(from_fn_with_state(agent, noted))
+    app(Arc::new(Tokens(agent)))
 }
 
-async fn noted(State(agent): State<Arc<Agent>>, request: Request, next: Next) -> Response {
-    agent.is_asked();
-    next.run(request).await
+/// The broker's desk, at which the agent notes that it is of use: who is turned away does not keep it from ending.
+struct Tokens(Arc<Agent>);
+
+impl Desk for Tokens {
+    type Caller = Option<AccountId>;
+
+    async fn admit(
+        &self,
+        peer: Option<Peer>,
+        headers: &HeaderMap,
+    ) -> Result<Self::Caller, Refused> {
+        let caller = self.0.broker.admit(peer, headers).await?;
+        self.0.is_asked();
+        Ok(caller)
+    }
+
+    async fn token(
+        &self,
+        caller: Self::Caller,
+        resource: Result<Resource, Refusal>,
+    ) -> Result<Granted, Refusal> {
+        self.0.broker.token(caller, resource).await
+    }
 }
 
 async fn answer(
@@ -111,4 +132,37 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 fn written(result: impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(result)
         .map_err(|_| Error::new(Kind::ServerError, "the agent's reply cannot be written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use entrar_core::private_directory::own_uid;
+    use tokio::time::{Instant, advance};
+
+    use super::super::state::tests::{IDLE, agent};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_admitted_does_not_keep_it_from_ending() {
+        let base = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(60 * 60);
+        for (peer, is_admitted) in [
+            (None, false),
+            (Some(Peer::Tcp(([127, 0, 0, 1], 1).into())), false),
+            (Some(Peer::Unix { uid: own_uid() + 1 }), false),
+            (Some(Peer::Unix { uid: own_uid() }), true),
+        ] {
+            let agent = Arc::new(agent(base.path()));
+            let begun = Instant::now();
+            advance(hour).await;
+            let tokens = Tokens(Arc::clone(&agent));
+            let admitted = tokens.admit(peer, &HeaderMap::new()).await;
+            assert_eq!(admitted.is_ok(), is_admitted, "{peer:?}");
+            agent.idle().await;
+            let later = if is_admitted { hour } else { Duration::ZERO };
+            assert_eq!(begun.elapsed().as_secs(), (IDLE + later).as_secs());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What an agent knows: who is signed in, and the sign-in that is under way.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use entrar_broker::accounts::InMemory;
@@ -40,6 +40,9 @@ const PROXIES: [&str; 8] = [
     "NO_PROXY",
 ];
 
+/// How long after its end an attempt's answer is kept: one of the last moment is redeemed meanwhile, and fetched.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
+
 /// A person's agent.
 pub(super) struct Agent {
     pub(super) env: Env,
@@ -64,6 +67,18 @@ struct UnderWay {
     sign_in: SignIn,
     /// Who has signed in, while it is asked whether they may take the place of another account.
     to_confirm: Mutex<Option<SignedIn>>,
+}
+
+impl UnderWay {
+    /// Drops the refresh token that nobody has fetched until then, or for which nobody has said yes: R may have ended at the
+    /// question.
+    async fn forget_late(attempt: Weak<Self>, end: Instant) {
+        tokio::time::sleep_until(end).await;
+        if let Some(attempt) = attempt.upgrade() {
+            *lock(&attempt.to_confirm) = None;
+            drop(attempt.sign_in.take());
+        }
+    }
 }
 
 /// Where an account signs in.
@@ -155,7 +170,13 @@ impl Agent {
             sign_in,
             to_confirm: Mutex::default(),
         };
-        *lock(&self.attempt) = Some(Arc::new(under_way));
+        let under_way = Arc::new(under_way);
+        let lifetime = Duration::try_from_secs_f64(attempt.expires_at - self.env.now().seconds());
+        tokio::spawn(UnderWay::forget_late(
+            Arc::downgrade(&under_way),
+            Instant::now() + lifetime.unwrap_or_default() + LAST_ANSWER,
+        ));
+        *lock(&self.attempt) = Some(under_way);
         Ok(attempt)
     }
 
@@ -486,19 +507,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use entra_emulator::{Clock, Emulator, Options, Tenant, User};
     use entrar_broker::admission::Admission;
+    use entrar_core::http::{Http, Settings};
+    use entrar_core::private_directory::own_uid;
     use entrar_core::session_directory::VARIABLE;
 
-    const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
+    pub(in crate::agent) const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
-    fn agent(base: &std::path::Path) -> Agent {
+    pub(in crate::agent) fn agent(base: &std::path::Path) -> Agent {
         let path = base.join("entrar");
         let env = Env::fixed(&[(VARIABLE, path.to_str().unwrap())], 0.0);
         let directory = SessionDirectory::create(&env).unwrap();
-        let broker = Broker::new(env.clone(), Admission::new().unwrap(), None);
+        let admission = Admission::owned_by(own_uid()).unwrap();
+        let broker = Broker::new(env.clone(), admission, None);
         Agent::new(env, Arc::new(broker), directory, IDLE)
     }
 
@@ -524,6 +549,74 @@ mod tests {
         let begun = Instant::now();
         agent.idle().await;
         assert_eq!(begun.elapsed().as_secs(), IDLE.as_secs());
+    }
+
+    /// Where a browser ends that opens the address of a sign-in by pasting.
+    async fn browsed(address: &str) -> Secret {
+        let http = Http::new(Settings::new(
+            &Env::fixed(&[], 0.0),
+            &address.parse().unwrap(),
+        ));
+        let page = http.unwrap().client().get(address).send().await.unwrap();
+        let end = page.headers()["location"].to_str().unwrap();
+        Secret(end.to_owned().into())
+    }
+
+    #[tokio::test]
+    async fn who_has_signed_in_is_forgotten_if_nobody_asks_for_so_long() {
+        let base = tempfile::tempdir().unwrap();
+        let agent = agent(base.path());
+        let users = vec![User::default(), User::new("Bob", "bob@example.com")];
+        let tenant = Tenant::new(Options {
+            auto_consent: true,
+            users,
+            clock: Clock::new(|| 0),
+            ..Options::default()
+        });
+        let tenant = Arc::new(tenant.unwrap());
+        let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into()).unwrap();
+        let begin = async |login_hint: Option<&str>| {
+            let wanted = Wanted {
+                authority: emulator.url().to_owned(),
+                tenant: tenant.id().to_owned(),
+                client_id: tenant.client_id().to_owned(),
+                credential: Credential::Public,
+                method: Method::Paste,
+                login_hint: login_hint.map(str::to_owned),
+                select_account: false,
+            };
+            let attempt = agent.begin(wanted).await.unwrap();
+            let answer = browsed(&attempt.address).await;
+            (attempt.id, answer)
+        };
+        let (id, answer) = begin(None).await;
+        let progress = agent.answer(&id, &answer).await.unwrap();
+        assert!(matches!(progress, Progress::SignedIn { .. }));
+        let bob = Some("bob@example.com");
+        for is_asked_about in [true, false] {
+            let (id, answer) = begin(bob).await;
+            if is_asked_about {
+                let progress = agent.answer(&id, &answer).await.unwrap();
+                assert!(matches!(progress, Progress::Confirm { .. }));
+            } else {
+                // R has ended before it could hear of it.
+                let attempt = agent.attempt(&id).unwrap();
+                attempt.sign_in.answer(answer.expose()).await.unwrap();
+            }
+            let attempt = agent.attempt(&id).unwrap();
+            tokio::time::pause();
+            tokio::time::advance(sign_in::LIFETIME).await;
+            tokio::task::yield_now().await;
+            assert_eq!(lock(&attempt.to_confirm).is_some(), is_asked_about);
+            tokio::time::advance(LAST_ANSWER + Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+            assert!(lock(&attempt.to_confirm).is_none() && attempt.sign_in.take().is_none());
+            tokio::time::resume();
+            let error = agent.accept(&id).await.unwrap_err();
+            assert_eq!(error.message(), no_attempt().message());
+            let account = agent.account().unwrap();
+            assert_eq!(account.username.as_deref(), Some("ada@example.com"));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use entra_emulator::{Clock, Emulator, Options, Tenant, User};
+use entra_emulator::{App, Clock, Emulator, Options, Tenant, User};
 use entrar_client::origin::Session;
 use entrar_client::{agent, rpc};
 use entrar_core::agent::{BEGIN, Progress, STATUS, WAIT};
@@ -195,7 +195,8 @@ impl Place {
     /// Asks the agent as R does.
     pub(crate) fn ask(&self, name: &str, parameters: Value) -> Result<Value, Error> {
         let env = self.env();
-        let session = Session::of_agent(&env)?.expect("there is no socket");
+        let session = Session::of_agent(&env)?;
+        let session = session.ok_or_else(|| Error::new(Kind::NoSession, "there is no socket"))?;
         let http = Http::new(session.settings(&env))?;
         waited(agent::ask(
             &http,
@@ -221,12 +222,7 @@ impl Place {
 
     /// The kind of the error that asking for `name` ends in.
     pub(crate) fn ask_kind(&self, name: &str) -> Kind {
-        let env = self.env();
-        match Session::of_agent(&env).unwrap() {
-            // The socket is gone.
-            None => Kind::NoSession,
-            Some(_) => self.ask(name, json!({})).unwrap_err().kind(),
-        }
+        self.ask(name, json!({})).unwrap_err().kind()
     }
 
     /// Who is signed in, by the name for show.
@@ -399,6 +395,11 @@ struct Gate {
 
 impl Entra {
     pub(crate) fn new() -> Self {
+        Self::with_app(App::default())
+    }
+
+    /// With this app in the place of the public one.
+    pub(crate) fn with_app(app: App) -> Self {
         let gate = Arc::new(Gate::default());
         // The tenant looks at its clock for each request.
         let clock = {
@@ -410,6 +411,7 @@ impl Entra {
             })
         };
         let tenant = Tenant::new(Options {
+            apps: vec![app],
             auto_consent: true,
             users: vec![User::default(), User::new("Bob Builder", "bob@example.com")],
             device_code_interval: 1,
@@ -636,7 +638,7 @@ pub(crate) fn again_as_nobody(test: &str) {
     let mut command = as_nobody();
     command
         .arg(&tests)
-        .args(["--exact", &format!("agent::{test}")])
+        .args(["--exact", &format!("agent::strangers::{test}")])
         .env(PROGRAM, &program)
         .env_remove("TMPDIR")
         .stdin(Stdio::null())

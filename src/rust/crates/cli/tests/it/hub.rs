@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
@@ -58,7 +58,23 @@ impl Machine {
         requests
     }
 
-    fn env(&self, words: &[&str], change: impl FnOnce(&mut std::process::Command)) -> Output {
+    /// A directory of programs, which everybody may look into.
+    fn programs(&self) -> PathBuf {
+        self.place.base().join("programs")
+    }
+
+    /// Puts the command there, or a script in its place. Another process does it: a file that this one has open for writing,
+    /// or one that another test starts meanwhile, cannot be run.
+    fn install(&self, program: &Path) {
+        let done = Command::new("install")
+            .args(["-D", "-m", "755"])
+            .arg(program)
+            .arg(self.programs().join("entrar"))
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    fn env(&self, words: &[&str], change: impl FnOnce(&mut Command)) -> Output {
         let words = [&["env", "--shell", "sh"], words].concat();
         let mut command = self.place.command(&words);
         command.env("ENTRAR_HUB_SOCKET", self.socket());
@@ -165,7 +181,7 @@ fn another_user_is_served_by_roots_hub_and_by_nobody_elses() {
     let program = machine.place.base().join("entrar-of-all");
     std::fs::copy(env!("CARGO_BIN_EXE_entrar"), &program).unwrap();
     let as_nobody = || {
-        let mut command = std::process::Command::new(&program);
+        let mut command = Command::new(&program);
         machine
             .place
             .furnish(command.args(["env", "--shell", "sh"]));
@@ -190,6 +206,93 @@ fn another_user_is_served_by_roots_hub_and_by_nobody_elses() {
             place.display()
         )
     );
+}
+
+/// Runs the example for `/etc/profile.d` in this shell, as somebody else than root; the result is what it has set.
+fn logged_in(machine: &Machine, shell: &str, change: impl FnOnce(&mut Command)) -> String {
+    const EXAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../../packaging/profile.d/entrar-hub.sh"
+    );
+    const SCRIPT: &str = r#"set -eu; . "$1"; echo "${ENTRAR_ORIGIN-} ${RS_SERVER_ADDRESS-} ${PWB_SESSION_RUNTIME_DIR-}""#;
+    // Where git has put it others may not look.
+    let example = machine.place.base().join("profile.sh");
+    std::fs::copy(EXAMPLE, &example).unwrap();
+    let mut command = Command::new(shell);
+    machine
+        .place
+        .furnish(command.args(["-c", SCRIPT, shell]).arg(&example));
+    command
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", machine.programs().display()),
+        )
+        .env("ENTRAR_HUB_SOCKET", machine.socket());
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    change(&mut command);
+    let output = ended(command.spawn().unwrap());
+    assert!(output.status.success(), "{shell}: {}", stderr(&output));
+    assert_eq!(stderr(&output), "", "{shell}");
+    stdout(&output).to_owned()
+}
+
+#[test]
+fn a_login_shell_has_a_session_by_the_example_and_hears_nothing_of_a_refusal() {
+    for shell in ["sh", "bash"] {
+        let machine = Machine::new();
+        let refused = json!({"kind": "throttled", "message": "no", "details": {"aadsts": []}});
+        let requests = machine.hub(vec![opened(), json!({ "failure": refused })]);
+        let own = machine.place.path();
+        std::fs::create_dir(&own).unwrap();
+        std::fs::set_permissions(&own, PermissionsExt::from_mode(0o700)).unwrap();
+        if is_root() {
+            chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        machine.install(env!("CARGO_BIN_EXE_entrar").as_ref());
+        let session = own.join("hub-session");
+        assert_eq!(
+            logged_in(&machine, shell, |_| {}),
+            format!("hub http://127.0.0.1:8787 {}\n", session.display())
+        );
+        assert!(session.join("rpc_cookie").exists(), "{shell}");
+        assert_eq!(logged_in(&machine, shell, |_| {}), "  \n", "{shell}");
+        assert_eq!(requests.iter().count(), 2, "{shell}");
+    }
+}
+
+#[test]
+fn the_example_asks_nobody_where_there_is_nothing_to_open() {
+    for shell in ["sh", "bash"] {
+        let machine = Machine::new();
+        let _hub = UnixListener::bind(machine.socket()).unwrap();
+        let script = machine.place.base().join("script");
+        std::fs::write(&script, "#!/bin/sh\necho 'RS_SERVER_ADDRESS=asked'\n").unwrap();
+        machine.install(&script);
+        assert_eq!(logged_in(&machine, shell, |_| {}), " asked \n", "{shell}");
+        let unasked = |what: &str, change: &dyn Fn(&mut Command)| {
+            let set = logged_in(&machine, shell, change);
+            assert!(!set.contains("asked"), "{shell}, {what}: {set}");
+        };
+        unasked("Workbench has a session", &|command| {
+            command.env("RS_SERVER_ADDRESS", "https://workbench.example");
+        });
+        unasked("the cookie might come to a disk", &|command| {
+            command.env_remove("ENTRAR_RUNTIME_DIR");
+        });
+        unasked("entrar is not installed", &|command| {
+            command.env("PATH", "/usr/bin:/bin");
+        });
+        unasked("there is no hub", &|command| {
+            command.env("ENTRAR_HUB_SOCKET", "/nowhere/hub.sock");
+        });
+        if is_root() {
+            unasked("it is root", &|command| {
+                command.uid(0).gid(0);
+            });
+        }
+    }
 }
 
 #[test]

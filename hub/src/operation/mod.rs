@@ -1,0 +1,6 @@
+//! What an administrator does: set up, try the settings, look, and revoke.
+
+pub mod admin;
+pub mod check;
+pub mod init;
+pub mod print;

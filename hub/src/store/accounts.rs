@@ -1,0 +1,398 @@
+//! Who is signed in, with the newest refresh token of each, sealed; and their names, for show.
+
+use entrar_broker::accounts::{AccountId, Accounts, Versioned};
+use entrar_broker::entra::Refusal;
+use entrar_core::time::UnixTime;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::bindings::binding_of_account;
+use super::sqlite::Db;
+use super::web_sessions::end_web_sessions_of;
+use super::{Binding, Store, StoreError, account_at};
+use crate::seal::{Fields, Sealed};
+
+const TABLE: &str = "refresh_tokens";
+/// How often a last use is written down.
+pub(super) const BETWEEN_USES: f64 = 60.0;
+
+/// What an account is called, as the tenant says it. It proves nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileNames {
+    /// The name to sign in with, such as `ada@example.com`.
+    pub username: String,
+    /// The person's name.
+    pub name: String,
+}
+
+/// What is shown of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The name to sign in with, such as `ada@example.com`.
+    pub username: String,
+    /// The person's name.
+    pub name: String,
+    /// When the person last signed in in the browser.
+    pub signed_in_at: Option<UnixTime>,
+    /// When a token was last handed out, give or take a minute.
+    pub last_used: Option<UnixTime>,
+}
+
+/// An account that the hub knows: signed in, bound, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The account.
+    pub account: AccountId,
+    /// What is shown of it.
+    pub profile: Profile,
+    /// Whether there is a refresh token.
+    pub signed_in: bool,
+    /// Whose it is on this machine.
+    pub binding: Option<Binding>,
+    /// Whether the database says whose it is in words that this hub did not write. Nobody gets its tokens then, and
+    /// unbinding it is the way out.
+    pub forged: bool,
+}
+
+impl Store {
+    /// Signs an account in with this refresh token, in the place of any before, and keeps its names.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn sign_in_person(
+        &self,
+        account: AccountId,
+        names: &ProfileNames,
+        refresh_token: SecretString,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let (client_id, names) = (self.client_id.clone(), names.clone());
+        let run = move |db: &Db<'_>| {
+            db.execute(
+                "INSERT INTO accounts (tid, oid, username, name, signed_in_at) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET username = excluded.username, name = excluded.name,
+                 signed_in_at = excluded.signed_in_at",
+                (
+                    account.tid.to_string(),
+                    account.oid.to_string(),
+                    names.username,
+                    names.name,
+                    now.seconds(),
+                ),
+            )?;
+            put(db, account, &client_id, &refresh_token)
+        };
+        self.threads.write(run).await
+    }
+
+    /// What is shown of an account; `None` if it is not signed in.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn profile(&self, account: AccountId) -> Result<Option<Profile>, StoreError> {
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| {
+            db.row(
+                "SELECT username, name, signed_in_at, last_used FROM accounts
+                 JOIN refresh_tokens USING (tid, oid) WHERE tid = ? AND oid = ? AND client_id = ?",
+                (
+                    account.tid.to_string(),
+                    account.oid.to_string(),
+                    &*client_id,
+                ),
+                |row| profile_at(row, 0),
+            )
+        };
+        self.threads.read(run).await
+    }
+
+    /// Notes that the account has got a token, at most once a minute.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn touch_account(&self, account: AccountId, now: UnixTime) -> Result<(), StoreError> {
+        let run = move |db: &Db<'_>| {
+            db.execute(
+                "UPDATE accounts SET last_used = ?1 WHERE tid = ?2 AND oid = ?3
+                 AND (last_used IS NULL OR last_used <= ?1 - ?4)",
+                (
+                    now.seconds(),
+                    account.tid.to_string(),
+                    account.oid.to_string(),
+                    BETWEEN_USES,
+                ),
+            )
+        };
+        self.threads.write(run).await.map(|_| ())
+    }
+
+    /// Every account that is signed in or bound, by user name.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn people(&self) -> Result<Vec<Person>, StoreError> {
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| {
+            let known = db.rows(
+                "SELECT tid, oid, username, name, signed_in_at, last_used, EXISTS (
+                   SELECT 1 FROM refresh_tokens t WHERE t.tid = p.tid AND t.oid = p.oid AND client_id = ?)
+                 FROM (SELECT tid, oid FROM accounts UNION SELECT tid, oid FROM bindings) p
+                 LEFT JOIN accounts USING (tid, oid) ORDER BY username, tid, oid",
+                (&*client_id,),
+                |row| {
+                    let profile = Profile {
+                        username: row.get::<_, Option<_>>(2)?.unwrap_or_default(),
+                        name: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
+                        signed_in_at: time_at(row, 4)?,
+                        last_used: time_at(row, 5)?,
+                    };
+                    Ok((account_at(row, 0, 1)?, profile, row.get(6)?))
+                },
+            )?;
+            let people = known.into_iter().map(|(account, profile, signed_in)| {
+                let (binding, forged) = match binding_of_account(db, account) {
+                    // One row that somebody has forged must not hide everybody else from the administrator.
+                    Err(StoreError::Forged { .. }) => (None, true),
+                    found => (found?, false),
+                };
+                Ok(Person {
+                    account,
+                    profile,
+                    signed_in,
+                    binding,
+                    forged,
+                })
+            });
+            people.collect()
+        };
+        self.threads.read(run).await
+    }
+}
+
+impl Accounts for Store {
+    async fn sign_in(
+        &self,
+        account: AccountId,
+        refresh_token: SecretString,
+    ) -> Result<(), Refusal> {
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| put(db, account, &client_id, &refresh_token);
+        Ok(self.threads.write(run).await?)
+    }
+
+    async fn sign_out(&self, account: AccountId) -> Result<bool, Refusal> {
+        let run = move |db: &Db<'_>| delete(db, account);
+        Ok(self.threads.write(run).await?)
+    }
+
+    async fn newest(&self, account: AccountId) -> Result<Option<Versioned>, Refusal> {
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| newest(db, account, &client_id);
+        Ok(self.threads.read(run).await?)
+    }
+
+    async fn keep(
+        &self,
+        account: AccountId,
+        granted: Option<SecretString>,
+        used: u64,
+    ) -> Result<bool, Refusal> {
+        let client_id = self.client_id.clone();
+        let kept = match granted {
+            Some(granted) => {
+                let run = move |db: &Db<'_>| keep(db, account, &client_id, &granted, used);
+                self.threads.write(run).await?
+            }
+            None => {
+                let run = move |db: &Db<'_>| version_of(db, account, &client_id);
+                self.threads.read(run).await?.is_some()
+            }
+        };
+        Ok(kept)
+    }
+}
+
+/// What a refresh token's seal is bound to.
+fn fields(account: AccountId, client_id: &str, version: i64) -> Fields {
+    Fields::of(TABLE)
+        .text(&account.tid.to_string())
+        .text(&account.oid.to_string())
+        .text(client_id)
+        .integer(version)
+}
+
+/// A version that no refresh token has had before.
+fn next_version(db: &Db<'_>) -> Result<i64, StoreError> {
+    let version = db.row(
+        "UPDATE state SET value = value + 1 WHERE name = 'refresh_token_version' RETURNING value",
+        (),
+        |row| row.get(0),
+    )?;
+    version.ok_or_else(|| StoreError::Damaged("the database".to_owned()))
+}
+
+fn put(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    refresh_token: &SecretString,
+) -> Result<(), StoreError> {
+    let (tid, oid) = (account.tid.to_string(), account.oid.to_string());
+    db.execute(
+        "INSERT INTO accounts (tid, oid) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        (&tid, &oid),
+    )?;
+    let version = next_version(db)?;
+    let sealed = db.seal(
+        &fields(account, client_id, version),
+        refresh_token.expose_secret().as_bytes(),
+    )?;
+    db.execute(
+        "INSERT INTO refresh_tokens (tid, oid, client_id, version, sealed, key_id) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
+        (&tid, &oid, client_id, version, sealed.bytes, sealed.key_id),
+    )?;
+    Ok(())
+}
+
+/// Deletes an account's refresh tokens, of whichever app, and ends its sessions in browsers. Whether there was one.
+pub(super) fn delete(db: &Db<'_>, account: AccountId) -> Result<bool, StoreError> {
+    let id = (account.tid.to_string(), account.oid.to_string());
+    let deleted = db.execute(
+        "DELETE FROM refresh_tokens WHERE tid = ? AND oid = ?",
+        (&id.0, &id.1),
+    )?;
+    end_web_sessions_of(db, account)?;
+    // The names of somebody who is still bound stay for the administrator's list.
+    db.execute(
+        "DELETE FROM accounts WHERE tid = ?1 AND oid = ?2
+         AND NOT EXISTS (SELECT 1 FROM bindings WHERE tid = ?1 AND oid = ?2)",
+        (&id.0, &id.1),
+    )?;
+    Ok(deleted > 0)
+}
+
+fn version_of(db: &Db<'_>, account: AccountId, client_id: &str) -> Result<Option<i64>, StoreError> {
+    db.row(
+        "SELECT version FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
+        (account.tid.to_string(), account.oid.to_string(), client_id),
+        |row| row.get(0),
+    )
+}
+
+fn newest(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+) -> Result<Option<Versioned>, StoreError> {
+    let row = db.row(
+        "SELECT version, sealed, key_id FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
+        (account.tid.to_string(), account.oid.to_string(), client_id),
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get(1)?,
+                key_id: row.get(2)?,
+            };
+            Ok((row.get::<_, i64>(0)?, sealed))
+        },
+    )?;
+    let Some((version, sealed)) = row else {
+        return Ok(None);
+    };
+    let forged = || StoreError::Forged {
+        table: TABLE,
+        row: account.to_string(),
+    };
+    let opened = db.open(
+        TABLE,
+        &account.to_string(),
+        &fields(account, client_id, version),
+        &sealed,
+    )?;
+    let text = std::str::from_utf8(&opened).map_err(|_| forged())?;
+    Ok(Some(Versioned {
+        refresh_token: text.into(),
+        version: u64::try_from(version).map_err(|_| forged())?,
+    }))
+}
+
+/// Seals refresh tokens anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let rows = db.rows(
+        "SELECT tid, oid, client_id, version, sealed, key_id FROM refresh_tokens WHERE key_id <> ? LIMIT 100",
+        (first,),
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get(4)?,
+                key_id: row.get(5)?,
+            };
+            let client_id: String = row.get(2)?;
+            Ok((account_at(row, 0, 1)?, client_id, row.get::<_, i64>(3)?, sealed))
+        },
+    )?;
+    for (account, client_id, version, sealed) in &rows {
+        let fields = fields(*account, client_id, *version);
+        let opened = db.open(TABLE, &account.to_string(), &fields, sealed)?;
+        let sealed = db.seal(&fields, &opened)?;
+        db.execute(
+            "UPDATE refresh_tokens SET sealed = ?, key_id = ? WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
+            (
+                sealed.bytes,
+                sealed.key_id,
+                account.tid.to_string(),
+                account.oid.to_string(),
+                client_id,
+                version,
+            ),
+        )?;
+    }
+    Ok(rows.len() as u64)
+}
+
+/// Whether the account is still signed in.
+fn keep(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    granted: &SecretString,
+    used: u64,
+) -> Result<bool, StoreError> {
+    let Some(current) = version_of(db, account, client_id)? else {
+        return Ok(false);
+    };
+    if u64::try_from(current) != Ok(used) {
+        return Ok(true);
+    }
+    let version = next_version(db)?;
+    let sealed = db.seal(
+        &fields(account, client_id, version),
+        granted.expose_secret().as_bytes(),
+    )?;
+    db.execute(
+        "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?
+         WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
+        (
+            version,
+            sealed.bytes,
+            sealed.key_id,
+            account.tid.to_string(),
+            account.oid.to_string(),
+            client_id,
+            current,
+        ),
+    )?;
+    Ok(true)
+}
+
+fn profile_at(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Profile> {
+    Ok(Profile {
+        username: row.get(first)?,
+        name: row.get(first + 1)?,
+        signed_in_at: time_at(row, first + 2)?,
+        last_used: time_at(row, first + 3)?,
+    })
+}
+
+fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<UnixTime>> {
+    let seconds: Option<f64> = row.get(column)?;
+    Ok(seconds.map(UnixTime::new))
+}

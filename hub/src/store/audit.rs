@@ -1,0 +1,226 @@
+//! What has happened: rows that are only ever added, and deleted when they are older than they are kept for.
+
+use std::str::FromStr;
+
+use entrar_broker::accounts::AccountId;
+use entrar_core::time::UnixTime;
+use rusqlite::Row;
+
+use super::sqlite::Db;
+use super::{LocalUser, Store, StoreError, UnknownWord, account_at, parsed_at};
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody asked for a token.
+    Token,
+    /// Somebody signed in, or tried to.
+    SignIn,
+    /// Somebody signed out, or was signed out.
+    SignOut,
+    /// An account was bound to a user, or was to be.
+    Bind,
+    /// The administrator took a binding away.
+    Unbind,
+    /// A session was opened through the socket.
+    OpenSession,
+    /// A launcher opened a session, or wanted to.
+    LauncherSession,
+    /// A session was ended.
+    EndSession,
+    /// A pairing code was typed.
+    Pair,
+    /// A command of the administrator's.
+    Command,
+}
+
+impl Event {
+    const ALL: [Self; 10] = [
+        Self::Token,
+        Self::SignIn,
+        Self::SignOut,
+        Self::Bind,
+        Self::Unbind,
+        Self::OpenSession,
+        Self::LauncherSession,
+        Self::EndSession,
+        Self::Pair,
+        Self::Command,
+    ];
+
+    /// Its word in the database and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::SignIn => "sign_in",
+            Self::SignOut => "sign_out",
+            Self::Bind => "bind",
+            Self::Unbind => "unbind",
+            Self::OpenSession => "open_session",
+            Self::LauncherSession => "launcher_session",
+            Self::EndSession => "end_session",
+            Self::Pair => "pair",
+            Self::Command => "command",
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.as_str() == word)
+            .ok_or_else(|| UnknownWord(word.to_owned()))
+    }
+}
+
+/// One thing that has happened. No secret is ever in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When.
+    pub at: UnixTime,
+    /// What.
+    pub event: Event,
+    /// Whose account.
+    pub account: Option<AccountId>,
+    /// Which user of this machine.
+    pub user: Option<LocalUser>,
+    /// From which session, by its id.
+    pub session: Option<String>,
+    /// On which machine, or by which launcher.
+    pub machine: Option<String>,
+    /// For which resource.
+    pub resource: Option<String>,
+    /// `ok`, or the kind of the error.
+    pub result: String,
+    /// The tenant's correlation id.
+    pub correlation_id: Option<String>,
+    /// What else there is to say.
+    pub detail: Option<String>,
+}
+
+/// A row with its number. Numbers grow, and none is ever used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The number.
+    pub number: i64,
+    /// What happened.
+    pub row: AuditRow,
+}
+
+const COLUMNS: &str = "id, at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail";
+
+impl Store {
+    /// Adds a row; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// Those of the database. Then nothing may happen that the row was to record.
+    pub async fn append(&self, row: &AuditRow) -> Result<(), StoreError> {
+        let row = row.clone();
+        self.threads.write(move |db| append(db, &row)).await
+    }
+
+    /// The newest so many rows since a moment, the oldest of them first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rows(&self, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.threads.read(move |db| rows(db, since, newest)).await
+    }
+
+    /// Deletes the rows from before this moment; how many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn purge_audit(&self, before: UnixTime) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            // In small steps, between which the hub serves.
+            let step = self.threads.write(move |db| delete_some(db, before));
+            match step.await? {
+                0 => return Ok(deleted),
+                some => deleted += some,
+            }
+        }
+    }
+}
+
+fn delete_some(db: &Db<'_>, before: UnixTime) -> Result<u64, StoreError> {
+    let before = before.seconds();
+    let any = db.row("SELECT 1 FROM audit WHERE at < ?", (before,), |_| Ok(()))?;
+    if any.is_none() {
+        return Ok(0);
+    }
+    db.execute(
+        "UPDATE state SET value = max(value, ?) WHERE name = 'audit_kept_from'",
+        (before,),
+    )?;
+    let deleted = db.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT 1000)",
+        (before,),
+    )?;
+    Ok(deleted as u64)
+}
+
+fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO audit (at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.at.seconds(),
+            row.event.as_str(),
+            row.account.map(|account| account.tid.to_string()),
+            row.account.map(|account| account.oid.to_string()),
+            row.user.as_ref().map(|user| user.uid),
+            row.user.as_ref().map(|user| &user.name),
+            &row.session,
+            &row.machine,
+            &row.resource,
+            &row.result,
+            &row.correlation_id,
+            &row.detail,
+        ),
+    )?;
+    Ok(())
+}
+
+fn rows(db: &Db<'_>, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {
+    let mut rows = db.rows(
+        &format!("SELECT {COLUMNS} FROM audit WHERE at >= ? ORDER BY id DESC LIMIT ?"),
+        (since.seconds(), newest),
+        recorded_at,
+    )?;
+    rows.reverse();
+    Ok(rows)
+}
+
+fn recorded_at(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    let tid: Option<String> = row.get(3)?;
+    let account = tid.map(|_| account_at(row, 3, 4)).transpose()?;
+    let uid: Option<u32> = row.get(5)?;
+    let user = match uid {
+        Some(uid) => Some(LocalUser {
+            uid,
+            name: row.get(6)?,
+        }),
+        None => None,
+    };
+    Ok(Recorded {
+        number: row.get(0)?,
+        row: AuditRow {
+            at: UnixTime::new(row.get(1)?),
+            event: parsed_at(row, 2)?,
+            account,
+            user,
+            session: row.get(7)?,
+            machine: row.get(8)?,
+            resource: row.get(9)?,
+            result: row.get(10)?,
+            correlation_id: row.get(11)?,
+            detail: row.get(12)?,
+        },
+    })
+}

@@ -1,0 +1,147 @@
+//! Sign-ins under way at the tenant: what the callback needs, sealed, found by the hash of `state`, bound to the browser that
+//! began, and taken once.
+
+use entrar_core::time::UnixTime;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::sqlite::Db;
+use super::{Store, StoreError};
+use crate::seal::{Fields, Sealed, hash};
+
+const TABLE: &str = "sign_ins";
+
+impl Store {
+    /// Keeps what the callback of a sign-in needs: its PKCE verifier, its nonce, what it is for. `browser` is the value of
+    /// the cookie that the start page has set.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin_sign_in(
+        &self,
+        state: &SecretString,
+        browser: &SecretString,
+        payload: &[u8],
+        expires_at: UnixTime,
+    ) -> Result<(), StoreError> {
+        let state = hash(state.expose_secret());
+        let browser = hash(browser.expose_secret());
+        let payload = Zeroizing::new(payload.to_vec());
+        let run = move |db: &Db<'_>| {
+            let sealed = db.seal(&fields(&state, &browser, expires_at), &payload)?;
+            db.execute(
+                "INSERT INTO sign_ins (state_hash, browser_hash, expires_at, sealed, key_id) VALUES (?, ?, ?, ?, ?)",
+                (state, browser, expires_at.seconds(), sealed.bytes, sealed.key_id),
+            )
+        };
+        self.threads.write(run).await.map(|_| ())
+    }
+
+    /// Takes what was kept for this `state`, which works once. Another browser than the one that began takes nothing and
+    /// ends nothing: else whoever learns a `state` could end the attempt.
+    ///
+    /// # Errors
+    /// Those of the database; [`StoreError::Forged`].
+    pub async fn take_sign_in(
+        &self,
+        state: &str,
+        browser: &str,
+        now: UnixTime,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let (state, browser) = (hash(state), hash(browser));
+        let run = move |db: &Db<'_>| {
+            let taken = db.row(
+                "DELETE FROM sign_ins WHERE state_hash = ? AND browser_hash = ?
+                 RETURNING expires_at, sealed, key_id",
+                (state, browser),
+                |row| {
+                    let sealed = Sealed {
+                        bytes: row.get(1)?,
+                        key_id: row.get(2)?,
+                    };
+                    Ok((UnixTime::new(row.get(0)?), sealed))
+                },
+            )?;
+            Ok(taken.map(|(expires_at, sealed)| {
+                let fields = fields(&state, &browser, expires_at);
+                let opened = db.open(TABLE, "a sign-in under way", &fields, &sealed);
+                (expires_at, opened)
+            }))
+        };
+        // A forged one is taken all the same, so the operation itself is a success.
+        match self.threads.write(run).await? {
+            Some((_, Err(error))) => Err(error),
+            Some((expires_at, Ok(payload))) => Ok((now < expires_at).then_some(payload)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Store {
+    /// What was kept for this `state`, which stays.
+    ///
+    /// # Errors
+    /// As [`Store::take_sign_in`].
+    pub async fn read_sign_in(
+        &self,
+        state: &str,
+        browser: &str,
+        now: UnixTime,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let (state, browser) = (hash(state), hash(browser));
+        let run = move |db: &Db<'_>| {
+            let found = db.row(
+                "SELECT expires_at, sealed, key_id FROM sign_ins WHERE state_hash = ? AND browser_hash = ?",
+                (state, browser),
+                |row| {
+                    let sealed = Sealed {
+                        bytes: row.get(1)?,
+                        key_id: row.get(2)?,
+                    };
+                    Ok((UnixTime::new(row.get(0)?), sealed))
+                },
+            )?;
+            let current = found.filter(|(expires_at, _)| now < *expires_at);
+            current
+                .map(|(expires_at, sealed)| {
+                    let fields = fields(&state, &browser, expires_at);
+                    db.open(TABLE, "a sign-in under way", &fields, &sealed)
+                })
+                .transpose()
+        };
+        self.threads.read(run).await
+    }
+}
+
+/// Seals sign-ins under way anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let found = db.rows(
+        "SELECT state_hash, browser_hash, expires_at, sealed, key_id FROM sign_ins WHERE key_id <> ? LIMIT 100",
+        (first,),
+        |row| {
+            let sealed = Sealed {
+                bytes: row.get(3)?,
+                key_id: row.get(4)?,
+            };
+            let hashes: ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
+            Ok((hashes, UnixTime::new(row.get(2)?), sealed))
+        },
+    )?;
+    for ((state, browser), expires_at, sealed) in &found {
+        let fields = fields(state, browser, *expires_at);
+        let opened = db.open(TABLE, "a sign-in under way", &fields, sealed)?;
+        let sealed = db.seal(&fields, &opened)?;
+        db.execute(
+            "UPDATE sign_ins SET sealed = ?, key_id = ? WHERE state_hash = ?",
+            (sealed.bytes, sealed.key_id, state),
+        )?;
+    }
+    Ok(found.len() as u64)
+}
+
+fn fields(state: &[u8; 32], browser: &[u8; 32], expires_at: UnixTime) -> Fields {
+    Fields::of(TABLE)
+        .bytes(state)
+        .bytes(browser)
+        .time(expires_at)
+}

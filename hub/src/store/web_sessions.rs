@@ -1,0 +1,208 @@
+//! The sessions of browsers on the hub's own pages: each is of an account.
+
+use entrar_broker::accounts::AccountId;
+use entrar_broker::random;
+use entrar_core::time::UnixTime;
+use rusqlite::Row;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use super::sqlite::Db;
+use super::{Store, StoreError, account_at};
+use crate::seal::{Fields, RowMac, hash};
+
+const TABLE: &str = "web_sessions";
+const COLUMNS: &str = "id, cookie_hash, tid, oid, opened_at, expires_at, mac, key_id";
+
+/// Names a browser's session; worth nothing without the rest of the cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WebSessionId(String);
+
+impl WebSessionId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A browser's session that is open.
+#[derive(Clone, Debug)]
+pub struct WebSession {
+    /// Its id.
+    pub id: WebSessionId,
+    /// Who is signed in there.
+    pub account: AccountId,
+    /// What each form must carry. It is made from the cookie, and nowhere kept.
+    pub csrf: SecretString,
+    /// Since when.
+    pub opened_at: UnixTime,
+    /// When it expires.
+    pub expires_at: UnixTime,
+}
+
+impl Store {
+    /// Opens a browser's session; the result is its cookie's value, of letters, digits, `-`, `_` and one dot.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn open_web_session(
+        &self,
+        account: AccountId,
+        now: UnixTime,
+        expires_at: UnixTime,
+    ) -> Result<SecretString, StoreError> {
+        let id = random::text::<16>()?;
+        let cookie = SecretString::from(format!("{id}.{}", random::text::<32>()?));
+        let row = Stored {
+            cookie_hash: hash(cookie.expose_secret()),
+            id,
+            account,
+            opened_at: now,
+            expires_at,
+        };
+        let run = move |db: &Db<'_>| {
+            let mac = db.mac(&row.fields())?;
+            db.execute(
+                &format!("INSERT INTO web_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+                (
+                    row.id,
+                    row.cookie_hash,
+                    account.tid.to_string(),
+                    account.oid.to_string(),
+                    now.seconds(),
+                    expires_at.seconds(),
+                    mac.mac,
+                    mac.key_id,
+                ),
+            )
+        };
+        self.threads.write(run).await?;
+        Ok(cookie)
+    }
+
+    /// The session of a browser's cookie, if it is open.
+    ///
+    /// # Errors
+    /// Those of the database; [`StoreError::Forged`].
+    pub async fn web_session(
+        &self,
+        cookie: &str,
+        now: UnixTime,
+    ) -> Result<Option<WebSession>, StoreError> {
+        let Some((id, _)) = cookie.split_once('.') else {
+            return Ok(None);
+        };
+        let (id, given, csrf) = (id.to_owned(), hash(cookie), csrf_of(cookie));
+        let run = move |db: &Db<'_>| {
+            let found = db.row(
+                &format!("SELECT {COLUMNS} FROM web_sessions WHERE id = ?"),
+                (&id,),
+                stored_at,
+            )?;
+            let Some((row, mac)) = found else {
+                return Ok(None);
+            };
+            db.verify(TABLE, &id, &row.fields(), &mac)?;
+            let is_same: bool = row.cookie_hash.ct_eq(&given).into();
+            Ok((is_same && now < row.expires_at).then_some(WebSession {
+                id: WebSessionId(id),
+                account: row.account,
+                csrf,
+                opened_at: row.opened_at,
+                expires_at: row.expires_at,
+            }))
+        };
+        self.threads.read(run).await
+    }
+
+    /// Ends a browser's session; whether there was one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn end_web_session(&self, id: &WebSessionId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let run = move |db: &Db<'_>| db.execute("DELETE FROM web_sessions WHERE id = ?", (id.0,));
+        Ok(self.threads.write(run).await? > 0)
+    }
+
+    /// Ends an account's sessions in all browsers; how many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn end_web_sessions_of(&self, account: AccountId) -> Result<u64, StoreError> {
+        self.threads
+            .write(move |db| end_web_sessions_of(db, account))
+            .await
+    }
+}
+
+pub(super) fn end_web_sessions_of(db: &Db<'_>, account: AccountId) -> Result<u64, StoreError> {
+    let ended = db.execute(
+        "DELETE FROM web_sessions WHERE tid = ? AND oid = ?",
+        (account.tid.to_string(), account.oid.to_string()),
+    )?;
+    Ok(ended as u64)
+}
+
+/// Signs browsers' sessions anew that are not under the first key; how many.
+pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE key_id <> ? LIMIT 100");
+    let found = db.rows(&sql, (first,), stored_at)?;
+    for (row, mac) in &found {
+        db.verify(TABLE, &row.id, &row.fields(), mac)?;
+        let mac = db.mac(&row.fields())?;
+        db.execute(
+            "UPDATE web_sessions SET mac = ?, key_id = ? WHERE id = ?",
+            (mac.mac, mac.key_id, &row.id),
+        )?;
+    }
+    Ok(found.len() as u64)
+}
+
+/// Only who holds the cookie knows it, and who learns it from a page does not know the cookie.
+fn csrf_of(cookie: &str) -> SecretString {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use hmac::Mac as _;
+    let key = hash(cookie);
+    let csrf = crate::keys::hmac(&key)
+        .chain_update("entrar-hub: csrf")
+        .finalize();
+    URL_SAFE_NO_PAD.encode(csrf.into_bytes()).into()
+}
+
+struct Stored {
+    id: String,
+    cookie_hash: [u8; 32],
+    account: AccountId,
+    opened_at: UnixTime,
+    expires_at: UnixTime,
+}
+
+impl Stored {
+    fn fields(&self) -> Fields {
+        Fields::of(TABLE)
+            .text(&self.id)
+            .bytes(&self.cookie_hash)
+            .text(&self.account.tid.to_string())
+            .text(&self.account.oid.to_string())
+            .time(self.opened_at)
+            .time(self.expires_at)
+    }
+}
+
+fn stored_at(row: &Row<'_>) -> rusqlite::Result<(Stored, RowMac)> {
+    let stored = Stored {
+        id: row.get(0)?,
+        cookie_hash: row.get(1)?,
+        account: account_at(row, 2, 3)?,
+        opened_at: UnixTime::new(row.get(4)?),
+        expires_at: UnixTime::new(row.get(5)?),
+    };
+    let mac = RowMac {
+        mac: row.get(6)?,
+        key_id: row.get(7)?,
+    };
+    Ok((stored, mac))
+}
