@@ -14,7 +14,7 @@ SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msr
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
   \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test check bench document format install site hub clean
+.PHONY: help demo test check bench document format install site hub hub-demo clean
 
 help:
 	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench     the benchmarks'
 	@echo 'make document  rewrite man/, NAMESPACE and R/extendr-wrappers.R'
 	@echo 'make hub       the hub, in .build/hub/release/entrar-hub'
+	@echo 'make hub-demo  a hub on this machine, with a made-up tenant, to look at'
 	@echo 'make format    format R and Rust code'
 	@echo 'make install   install into .lib'
 	@echo 'make site      the documentation as web pages, in .build/site'
@@ -62,6 +63,12 @@ format:
 
 hub:
 	CARGO_TARGET_DIR=$(HUB_TARGET_DIR) cargo build --manifest-path hub/Cargo.toml --locked --release
+
+# As the user who calls it: a hub serves people, and root is none.
+hub-demo:
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory install hub
+	@hub/demo.sh .lib/entrar/bin/entrar $(HUB_TARGET_DIR)/release/entrar-hub
 
 site:
 	@tools/setup.sh test

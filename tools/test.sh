@@ -120,6 +120,16 @@ sign_in() {
   done
 }
 
+# A hub's whole way: a real browser, R, posit-sdk and git, each as their own local user; and the demonstration of it.
+hub_way() {
+  in_hub build || return
+  local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar HUB=$HUB_TARGET_DIR/debug/entrar-hub LIBRARY=$PWD/.lib
+  for test in hub demo; do
+    isolated "${python[@]}" "tests/hub/test_$test.py" || return
+  done
+}
+
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
@@ -176,7 +186,7 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in azure_devops
+    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in hub_way azure_devops
     sql bench documentation site leaks
   )
 fi

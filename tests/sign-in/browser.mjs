@@ -6,8 +6,9 @@
 // input is one visit, with a profile of its own; a line of standard output tells how it went. It ends with its input.
 //
 // A visit: `name` of the screenshots, `address` to start at; `answer` (sign_in, deny, fail) on the tenant's page, with `error`
-// if it is to fail; `then`, an address that is opened after that, in which STATE stands for the state of the sign-in; `dark`
-// and `width` of the window.
+// if it is to fail, as `user`; before that `first`, a button that leads there; after it `press`, buttons that are pressed one
+// after another; `then`, an address that is opened after that, in which STATE stands for the state of the sign-in; `dark`
+// and `width` of the window. Buttons are CSS selectors.
 // How it went: `url`, `title`, `text`, `status` of the last page; `history`, the addresses behind it; `console`, what a
 // console would show in red or yellow; `hosts` that were asked; `overflow`, by how many pixels the page is too wide.
 
@@ -27,12 +28,13 @@ const FLAGS = [
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ];
 
-async function visit({ name, address, answer, error, then, dark = false, width = 1000 }) {
+async function visit({ name, address, first, answer, user, error, press = [], then, dark = false, width = 1000 }) {
   const context = await chromium.launchPersistentContext(join(directory, 'profiles', name), {
     executablePath,
     headless: true,
     args: FLAGS,
     viewport: { width, height: 720 },
+    ignoreHTTPSErrors: true,
     colorScheme: dark ? 'dark' : 'light',
   });
   try {
@@ -49,17 +51,29 @@ async function visit({ name, address, answer, error, then, dark = false, width =
     const screenshot = (step) => page.screenshot({ path: join(directory, `${name}${step}.png`), fullPage: true });
 
     await page.goto(address);
+    if (first) {
+      await screenshot('-first');
+      await Promise.all([page.waitForURL((url) => url.searchParams.has('state')), page.click(first)]);
+      await page.waitForLoadState();
+    }
     const state = new URL(page.url()).searchParams.get('state');
     if (answer) {
+      if (user) await page.check(`label:has-text("${user}") input`);
       await screenshot('-tenant');
       if (answer === 'fail') {
         await page.click('details:has(#error) summary');
         await page.selectOption('#error', error);
       }
-      await Promise.all([page.waitForURL('http://localhost:*/**'), page.click(`button[value=${answer}]`)]);
+      const back = (url) => url.hostname === 'localhost' && !url.searchParams.has('client_id');
+      await Promise.all([page.waitForURL(back), page.click(`button[value=${answer}]`)]);
       await page.waitForLoadState();
       // Where a page goes on by itself to an address without a query.
       await page.waitForURL((url) => url.search === '');
+    }
+    for (const [step, button] of press.entries()) {
+      await screenshot(`-${step + 1}`);
+      await Promise.all([page.waitForNavigation(), page.click(button)]);
+      await page.waitForLoadState();
     }
     if (then) await page.goto(then.replace('STATE', state));
     await screenshot('');

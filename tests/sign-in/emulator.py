@@ -35,6 +35,8 @@ class Emulator:
         self.url = variables["AZURE_AUTHORITY_HOST"]
         self.tenant_id = variables["AZURE_TENANT_ID"]
         self.public_app = self._app(text, "public client")
+        by_secret = next(line for line in text if "client secret (emulated): " in line)
+        self.secret_app, self.secret = by_secret.split()[0], by_secret.split()[-1]
 
     def _introduction(self):
         lines = []

@@ -28,16 +28,19 @@ LONGEST_VISIT = 180
 
 
 class Browser:
-    """browser.mjs as a process. To be used in `with`."""
+    """browser.mjs as a process, whose pages are kept in a directory of this name. To be used in `with`."""
+
+    def __init__(self, name="sign-in"):
+        self.pages = PAGES / name
 
     def __enter__(self):
         chromium = shutil.which("chromium")
         if chromium is None:
             raise RuntimeError("There is no chromium on this machine.")
-        shutil.rmtree(PAGES, ignore_errors=True)
-        PAGES.mkdir(parents=True)
+        shutil.rmtree(self.pages, ignore_errors=True)
+        self.pages.mkdir(parents=True)
         self.process = subprocess.Popen(
-            [NODE, HERE / "browser.mjs", BUILD / "sign-in/node_modules", chromium, PAGES],
+            [NODE, HERE / "browser.mjs", BUILD / "sign-in/node_modules", chromium, self.pages],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -65,7 +68,7 @@ class Browser:
             self.process.kill()
             self.process.wait()
             self.process.stdout.close()
-        shutil.rmtree(PAGES / "profiles", ignore_errors=True)
+        shutil.rmtree(self.pages / "profiles", ignore_errors=True)
 
 
 def setUpModule():

@@ -171,9 +171,11 @@ fn default_users() -> Vec<User> {
 }
 
 fn apps(redirect_uris: &[String], certificate: Option<Certificate>) -> Vec<App> {
-    let app = |client_id: Option<&str>, name: &str, credentials| {
+    let app = |client_id: Option<&str>, name: &str, credentials: Vec<Credential>| {
         let mut app = App {
             name: name.to_owned(),
+            // As a hub's registration asks for them.
+            optional_claims: !credentials.is_empty(),
             credentials,
             ..App::default()
         };
