@@ -139,6 +139,30 @@ async fn one_user_who_asks_all_the_time_does_not_keep_others_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_goes_away_before_the_answer_is_bound_to_nobody() {
+    let ada = Local::new("ada");
+    let machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
+    let mut browser = Browser::new(&machine.page);
+    let question = browser.sign_in(&ada.upn()).await;
+    let renamed = format!("{}x", ada.name);
+    let rename = |from: &str, to: &str| {
+        let done = Command::new("usermod")
+            .args(["--login", to, from])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    };
+    rename(&ada.name, &renamed);
+    let page = browser
+        .press(&question, "/confirm", &[("answer", "yes")])
+        .await;
+    rename(&renamed, &ada.name);
+    assert!(page.status.is_client_error(), "{}", page.text);
+    let (_, people) = machine.command(&["people", "--json"]);
+    assert_eq!(people, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recycled_uid_gets_nothing_of_who_had_it_before() {
     let ada = Local::new("ada");
     let machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
