@@ -155,6 +155,11 @@ has_hub <- function() .Call(wrap__has_hub)
 #' @noRd
 hub_request <- function(name, parameters, timeout) .Call(wrap__hub_request, name, parameters, timeout)
 
+#' Notes who is signed in at the hub: this process knows, and need not be warned.
+#' @param tenant,object_id The account, strings.
+#' @noRd
+note_hubs_account <- function(tenant, object_id) .Call(wrap__note_hubs_account, tenant, object_id)
+
 #' Removes the cookie that was written for other people's clients.
 #' @noRd
 drop_hubs_cookie <- function() .Call(wrap__drop_hubs_cookie)

@@ -22,6 +22,7 @@ sign_in_at_hub <- function(anew, call) {
   azure_forget()
   leave_agent()
   account <- new_account(progress$account)
+  note_hubs_account(account$tenant, account$object_id)
   message("Signed in as ", account_name(account), ".")
   account
 }

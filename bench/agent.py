@@ -81,11 +81,13 @@ class Agent:
 
 
 class Tenant:
-    def __init__(self):
-        words = [ENTRAR, "emulator", "--auto-consent"]
+    def __init__(self, *options):
+        words = [ENTRAR, "emulator", "--auto-consent", *options]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         call = r'azure_sign_in\(tenant = "(.*)", client_id = "(.*)", authority = "(.*)"\)'
         for line in self.process.stdout:
+            if "client secret (emulated): " in line:
+                self.secret_app, self.secret = line.split()[0], line.split()[-1]
             if found := re.search(call, line):
                 self.id, self.client_id, self.url = found.groups()
                 break
@@ -173,4 +175,5 @@ def main():
         print(f"  {what:<36} {figure:8.2f} {unit}{wanted}")
 
 
-main()
+if __name__ == "__main__":
+    main()

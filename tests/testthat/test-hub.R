@@ -48,8 +48,21 @@ test_that("who is signed in already is told so, and signs in anew only if they s
   sign_in_on_page(socket, "bob@example.com")
   suppressMessages(account <- azure_sign_in(replace = TRUE))
   expect_identical(account$username, "bob@example.com")
-  expect_warning(second <- azure_token("graph"), "Somebody else is signed in")
+  expect_silent(second <- azure_token("graph"))
   expect_false(identical(second, first))
+})
+
+test_that("who is signed in elsewhere as somebody else is told, and has no token of the first any more", {
+  socket <- local_hub()
+  sign_in_on_page(socket)
+  suppressMessages(azure_sign_in())
+  first <- azure_token("graph")
+  sign_in_on_page(socket, "bob@example.com")
+  run_script("azure_sign_in(replace = TRUE)")
+  # Nothing tells this process before it asks.
+  expect_identical(azure_token("graph"), first)
+  expect_warning(azure_token("storage"), "Somebody else is signed in")
+  expect_false(identical(azure_token("graph"), first))
 })
 
 test_that("a hub that pairs has a code typed, and another one after a wrong one", {
@@ -187,7 +200,7 @@ test_that("an agent that was killed is out of the way once one has signed in at 
 
 test_that("a hub that is refused or does not run is said to be, with what to do", {
   socket <- local_hub()
-  Sys.chmod(dirname(socket), "0777")
+  Sys.chmod(dirname(socket), "0777", use_umask = FALSE)
   expect_snapshot(
     error = TRUE,
     getDelegatedAzureToken("graph"),

@@ -106,7 +106,9 @@ test_that("fifteen thousand calls leave memory, files and threads as they were",
   # R's own heap may grow for a while; what leaks grows in every round.
   growth <- diff(vapply(rounds, function(round) round[["memory"]], 0))
   expect_lt(min(growth), 1000)
-  expect_identical(rounds[[5]][c("files", "threads")], rounds[[1]][c("files", "threads")])
+  # What other tests have left open may be closed meanwhile.
+  expect_lte(rounds[[5]][["files"]], rounds[[1]][["files"]])
+  expect_identical(rounds[[5]][["threads"]], rounds[[1]][["threads"]])
 })
 
 test_that("a name that is looked up leaves no thread behind", {

@@ -326,6 +326,14 @@ impl Hub {
             self.store.append(&row).await.map_err(of_store)?;
             return Ok(None);
         }
+        // The name or the uid may have gone to somebody else since the question was put.
+        match self.served(&user.name).await {
+            Ok(found) if found == user => {}
+            Ok(_) => return Err(Failed::Bound(waiting.person(account), user)),
+            Err(why) => {
+                return Err(Failed::NotServed(waiting.person(account), user.name, why));
+            }
+        }
         let by = if waiting.by_table {
             BoundBy::Table
         } else {

@@ -1,8 +1,10 @@
 //! The administrator's commands.
 
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entra_emulator::User;
+use entra_emulator::{App, Credential, Emulator, Options, Tenant, User};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -225,4 +227,59 @@ async fn a_question_that_nobody_answers_and_old_rows_of_the_audit_are_thrown_awa
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_hub_trusts_stands_in_its_settings_alone() {
+    let app = App::confidential(Credential::Secret("canary-secret".into()));
+    let options = Options {
+        apps: vec![app],
+        https: true,
+        ..Options::default()
+    };
+    let tenant = Arc::new(Tenant::new(options).unwrap());
+    let emulator = Emulator::start(Arc::clone(&tenant), ([127, 0, 0, 1], 0).into()).unwrap();
+    let machine = Machine::without_hub(vec![User::default()], Vec::new(), |settings| {
+        let authority = settings
+            .lines()
+            .find(|line| line.starts_with("authority"))
+            .unwrap()
+            .to_owned();
+        let id = settings
+            .lines()
+            .find(|line| line.starts_with("id = "))
+            .unwrap();
+        let id = id.split('"').nth(1).unwrap().to_owned();
+        let by_https = format!(
+            "authority = \"{}\"\n# ca_bundle = \"ca.pem\"",
+            emulator.url()
+        );
+        settings
+            .replace(&authority, &by_https)
+            .replace(&id, tenant.id())
+    });
+    let ca = machine.directory.path().join("ca.pem");
+    std::fs::write(&ca, tenant.ca_pem().unwrap()).unwrap();
+    let check = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_entrar-hub"))
+            .arg("--config")
+            .arg(machine.settings())
+            .arg("check")
+            .env_clear()
+            .envs(["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"].map(|name| (name, &ca)))
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check();
+    assert!(said.contains("PROBLEM  tenant"), "{said}");
+    let settings = std::fs::read_to_string(machine.settings()).unwrap();
+    std::fs::write(
+        machine.settings(),
+        settings.replace("# ca_bundle", "ca_bundle"),
+    )
+    .unwrap();
+    let said = check();
+    assert!(said.contains("ok       tenant"), "{said}");
 }

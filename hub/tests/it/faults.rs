@@ -80,6 +80,29 @@ async fn consent_that_is_missing_for_one_resource_ends_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_signs_out_during_an_exchange_gets_no_token_and_does_not_come_back() {
+    let ada = Local::new("ada");
+    let faults = vec![Fault::new(FaultKind::Slow, Some(VAULT))];
+    let people = vec![User::new("Ada", &ada.upn())];
+    let machine = Machine::with_faults(people, faults, |settings| settings).await;
+    let mut browser = machine.signed_in(&ada).await;
+    let (socket, uid) = (machine.socket(), ada.uid);
+    let asking = std::thread::spawn(move || {
+        let body = json!({"method": "delegated_azure_token", "params": [VAULT]});
+        post_as(uid, &socket, "/delegated_azure_token", &body).1
+    });
+    // Long enough for the exchange to be under way, as a rule; whatever the order is, there must be no token.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let account = browser.open(&machine.page).await;
+    let out = browser.press(&account, "/sign-out-everywhere", &[]).await;
+    assert!(out.text.contains("60 to 90 minutes"), "{}", out.text);
+    let reply = asking.join().unwrap();
+    // It may have asked too late: then it got nothing either.
+    assert!(reply["token"].is_null(), "{reply}");
+    assert_eq!(error(&machine.token(&ada, STORAGE)).0, "login_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_refresh_token_asks_for_a_sign_in_and_keeps_the_binding() {
     let ada = Local::new("ada");
     let (machine, mut browser) = machine(&ada).await;

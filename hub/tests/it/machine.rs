@@ -32,12 +32,19 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn new(name: &str) -> Self {
+        Self::with(name, &[])
+    }
+
+    /// The same with these options of `useradd`.
+    pub(crate) fn with(name: &str, options: &[&str]) -> Self {
         let _guard = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         // Other runs of the suite may go on beside this one.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}-{}-{number}", std::process::id());
         let made = Command::new("useradd")
-            .args(["--no-create-home", "--no-user-group", &name])
+            .args(["--no-create-home", "--no-user-group"])
+            .args(options)
+            .arg(&name)
             .output()
             .unwrap();
         assert!(

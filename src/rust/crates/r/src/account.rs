@@ -18,8 +18,13 @@ pub fn of(env: &Env, origin: Origin, token: &Token) -> Option<String> {
     match origin {
         Origin::Workbench => None,
         Origin::Agent => origin::account(env),
-        Origin::Hub => Some(format!("{}/{}", claim("tid")?, claim("oid")?)),
+        Origin::Hub => Some(named(&claim("tid")?, &claim("oid")?)),
     }
+}
+
+/// An account in the form in which an agent notes it.
+pub fn named(tenant: &str, object_id: &str) -> String {
+    format!("{tenant}/{object_id}")
 }
 
 /// Notes whose the latest token is; whether the one before was another account's. Where nobody tells whose it is,

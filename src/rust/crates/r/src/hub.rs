@@ -10,7 +10,7 @@ use entrar_core::session_directory::SessionDirectory;
 use extendr_api::prelude::*;
 
 use crate::question::{self, reply_to_r};
-use crate::runtime;
+use crate::{account, runtime};
 
 /// Whether this process may ask a hub of this machine, and it runs.
 /// @noRd
@@ -42,6 +42,14 @@ fn hub_request(name: &str, parameters: List, timeout: f64) -> List {
     reply_to_r(asked, Origin::Hub, |answer| question::to_r(&answer))
 }
 
+/// Notes who is signed in at the hub: this process knows, and need not be warned.
+/// @param tenant,object_id The account, strings.
+/// @noRd
+#[extendr]
+fn note_hubs_account(tenant: &str, object_id: &str) {
+    account::is_another(Some(account::named(tenant, object_id)));
+}
+
 /// Removes the cookie that was written for other people's clients.
 /// @noRd
 #[extendr]
@@ -71,5 +79,6 @@ extendr_module! {
     mod hub;
     fn has_hub;
     fn hub_request;
+    fn note_hubs_account;
     fn drop_hubs_cookie;
 }

@@ -83,8 +83,11 @@ fn delegated_token(resource: &str, timeout: f64) -> List {
     match asked {
         Ok((Ok(Ok(token)), in_clear, origin)) => {
             cache::answered(resource);
-            let account = account::of(&env, origin, &token);
-            convert::granted(&token, in_clear, account::is_another(account))
+            let is_another = account::is_another(account::of(&env, origin, &token));
+            if is_another {
+                cache::forget();
+            }
+            convert::granted(&token, in_clear, is_another)
         }
         Ok((Ok(Err(error)), in_clear, _)) => convert::failed(&error, here(), in_clear),
         Ok((Err(request), ..)) => convert::interrupted(request),

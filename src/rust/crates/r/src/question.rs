@@ -30,9 +30,9 @@ pub fn answered(answer: Robj) -> List {
     convert::probed(answer, ().into(), ().into())
 }
 
-/// The same for a failure, explained in the words of whoever was asked.
-pub fn failed(error: &Error, origin: Origin) -> List {
-    let failure = convert::error(error, Some(origin));
+/// The same for a failure, explained in the words of whoever was asked, or would be.
+pub fn failed(error: &Error, origin: impl Into<Option<Origin>>) -> List {
+    let failure = convert::error(error, origin.into());
     convert::probed(().into(), failure.into(), ().into())
 }
 

@@ -45,9 +45,10 @@ fn remove_dead_agent() {
 /// @noRd
 #[extendr]
 fn signing_in_by(wants_own: bool, has_rstudios_function: bool) -> List {
-    match who_signs_in(&Env::process(), wants_own, has_rstudios_function) {
+    let env = Env::process();
+    match who_signs_in(&env, wants_own, has_rstudios_function) {
         Ok(origin) => answered(origin.as_str().into()),
-        Err(error) => failed(&error),
+        Err(error) => question::failed(&error, origin::here(&env)),
     }
 }
 

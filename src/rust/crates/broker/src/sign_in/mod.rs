@@ -31,6 +31,7 @@ use url::Url;
 use crate::entra::ClientAuth;
 use answer::pasted_query;
 use attempt::{Attempt, Taken};
+pub use entrar_core::agent::AZURE_CLI;
 use failure::misconfigured;
 
 pub use answer::{Answer, Outcome};
@@ -41,8 +42,6 @@ pub use secrets::Secrets;
 
 /// How long a person may take.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// Azure CLI's own app, with which nothing is pasted: to those who watch a tenant that looks like an attack.
-pub const AZURE_CLI: Guid = Guid::from_bits(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46);
 
 /// What to sign in to, and how.
 #[derive(Debug)]
