@@ -9,22 +9,19 @@ Run as root, with what is to be tested in the environment:
 import json
 import os
 import re
-import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
 
 import jwt
-from machine import BY_CODE, Machine  # its paths hold the next three
-from azure_devops import AzureDevOps, Tenant
-from browser import Form
+from machine import BY_CODE, Machine  # Its paths lead to the next two.
+from azure_devops import AzureDevOps, Tenant  # isort: skip
 from test_browser import Browser
 from terminal import Terminal
 from users import PATH, SECONDS, User, as_user
 
-import requests
-
-SIGN_IN = 'account <- entrar::azure_sign_in(); cat("as", account$username, "\n")'
+SIGN_IN = 'account <- entrar::azure_sign_in(); cat("as", account$username)'
 
 # A token spent on the tenant's Microsoft Graph.
 R_SPENDS = """
@@ -152,7 +149,7 @@ class Mapped(Case):
     def test_2_before_the_sign_in_the_page_is_named(self):
         self.assert_refused(self.ada, "sign_in_required", self.machine.page, "azure_sign_in()")
 
-    def test_3_r_waits_for_the_browser(self):
+    def test_3a_r_waits_for_the_browser(self):
         command = ["Rscript", "--vanilla", "-e", SIGN_IN]
         with self.ada.start(command, self.machine.variables()) as r:
             said = r.until("Waiting until")
@@ -168,15 +165,15 @@ class Mapped(Case):
         self.assertIn(self.ada.name, went["text"])
         self.assertEqual(went["url"], f"{self.machine.page}/")
 
-    def test_3_somebody_else_signs_in_on_the_page_alone(self):
+    def test_3b_somebody_else_signs_in_on_the_page_alone(self):
         window = {"dark": True, "width": 390}
         went = self.visit("bob", self.bob, "Your Azure sign-in", press=["button[value=yes]"], **window)
         self.assertIn(self.bob.name, went["text"])
         people = {row["user"]: row["username"] for row in self.machine.rows("people")}
         self.assertEqual(people, {user.name: user.upn for user in (self.ada, self.bob)})
 
-    def test_3_who_says_no_is_not_signed_in(self):
-        self.visit("eve", self.eve, "You are not signed in", press=["button[value=no]"])
+    def test_3c_who_says_no_is_not_signed_in(self):
+        self.visit("eve", self.eve, "Nothing was kept", press=["button[value=no]"])
         self.assert_refused(self.eve, "sign_in_required", self.machine.page)
 
     def test_4_each_ones_r_gets_and_spends_their_own_token(self):
@@ -212,7 +209,7 @@ class Mapped(Case):
             presented = {jwt.decode(token, options={"verify_signature": False})["upn"] for token in self.devops.tokens}
             self.assertEqual(presented, {user.upn})
 
-    def test_7_somebody_else_gets_nothing(self):
+    def test_7a_somebody_else_gets_nothing(self):
         self.assert_refused(self.eve, "sign_in_required", self.machine.page)
         ran = self.git(self.eve, "ls-remote", "https://dev.azure.com/organisation/project/_git/repository")
         self.assertNotEqual(ran.returncode, 0)
@@ -227,13 +224,87 @@ class Mapped(Case):
             self.assertIn("entrar_error_access_denied", ran.stdout, ran.stderr)
             self.assertIn(f"uid {uid} {why}", ran.stdout)
 
-    def test_7_a_restart_signs_nobody_out(self):
+    def test_7b_a_restart_signs_nobody_out(self):
         session = self.variables(self.ada)
         self.machine.stop()
-        # Its ports stay held, so that nobody else is sent a cookie meanwhile.
+        # Its ports stay held: nobody else is sent a cookie meanwhile.
         for port in self.machine.ports:
-            with self.assertRaises(OSError):
-                shutil.os.close(0) if False else type(port)().bind(port.getsockname())
+            with socket.socket() as other, self.assertRaisesRegex(OSError, "in use"):
+                other.bind(port.getsockname())
         self.machine.start()
         self.assertEqual(self.r(self.ada, R_SPENDS), [self.ada.upn, self.ada.upn])
         self.assertEqual(self.python(self.ada, **session).stdout.strip(), self.ada.upn)
+
+    def test_8a_sign_out_on_the_page_ends_it_everywhere(self):
+        session = self.variables(self.ada)
+        out = "form[action$=sign-out-everywhere] button"
+        went = self.visit("sign-out", self.ada, "You are signed out everywhere", press=[out])
+        self.assertIn("60 to 90 minutes", went["text"])
+        self.assert_refused(self.ada, "sign_in_required", self.machine.page)
+        self.assert_refused(self.ada, "bad_cookie", **session)
+        ran = self.python(self.ada, **session)
+        self.assertIn("401", ran.stderr)
+        ran = self.git(self.ada, "ls-remote", "https://dev.azure.com/organisation/project/_git/repository")
+        self.assertNotEqual(ran.returncode, 0)
+        self.assertEqual(self.r(self.bob, R_SPENDS), [self.bob.upn, self.bob.upn])
+
+    def test_8b_sign_out_in_r_ends_it_everywhere(self):
+        session = self.variables(self.bob)
+        said = self.r(self.bob, 'cat(entrar::azure_sign_out()$username)')
+        self.assertEqual(said, [self.bob.upn])
+        self.assert_refused(self.bob, "sign_in_required", self.machine.page)
+        self.assert_refused(self.bob, "bad_cookie", **session)
+        self.assertEqual(self.machine.rows("sessions"), [])
+
+    def test_9_the_audit_tells_it_without_a_secret(self):
+        rows = self.machine.rows("audit")
+        granted = [row["user"] for row in rows if row["event"] == "token" and row["result"] == "ok"]
+        for user in (self.ada, self.bob):
+            # R, posit-sdk twice and git.
+            self.assertGreaterEqual(sum(user.name in name for name in granted), 4)
+        self.assertFalse([name for name in granted if self.eve.name in name])
+        printed = json.dumps(rows) + self.machine.process.said
+        secrets = {"a web token": "eyJ", "the app's secret": self.machine.tenant.secret}
+        # Unlike assertNotIn, it does not print them when they are there.
+        self.assertEqual([name for name, secret in secrets.items() if secret in printed], [])
+
+
+class Paired(Case):
+    """Somebody whose account does not say which user they are, and whom an administrator lets pair."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.set_up(["pat"], people=BY_CODE)
+        (cls.pat,) = cls.users
+
+    def test_1_until_it_is_opened_nobody_signs_in(self):
+        self.assert_refused(self.pat, "sign_in_required", self.machine.page)
+        self.assertEqual(self.machine.rows("people"), [])
+
+    def test_2_the_code_goes_from_the_browser_to_the_terminal(self):
+        self.machine.hub("pair", self.pat.name, "--for", "1h")
+        command = as_user(self.pat.uid, ["R", "--vanilla", "--quiet", "--no-readline", "--interactive"])
+        variables = self.pat.variables(self.machine.variables() | {"R_BROWSER": "false", "TERM": "dumb"})
+        with Terminal(command, env=variables, cwd=self.pat.home) as terminal:
+            terminal.until("> ")
+            terminal.type(SIGN_IN)
+            address = terminal.until(r"(?m)^ +(https://\S+)$").group(1)
+            went = self.visit("pair", self.pat, "Your pairing code", address)
+            self.assertIn(self.pat.name, went["text"])
+            code = re.search("[A-Z2-9]{4}-[A-Z2-9]{4}", went["text"]).group()
+            terminal.until("Code .*: ")
+            terminal.type("ABCD-2345")
+            terminal.until("That is not the code; 2 tries are left.")
+            terminal.until("Code .*: ")
+            # Nothing is bound before the right one.
+            self.assert_refused(self.pat, "sign_in_required", self.machine.page)
+            terminal.type(code)
+            terminal.until(f"Signed in as {self.pat.upn}")
+            terminal.until(f"as {self.pat.upn}")
+            terminal.type("quit()")
+            self.assertEqual(terminal.process.wait(SECONDS), 0)
+        self.assertEqual(self.r(self.pat, R_SPENDS), [self.pat.upn, self.pat.upn])
+
+
+if __name__ == "__main__":
+    unittest.main()

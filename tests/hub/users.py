@@ -47,8 +47,17 @@ class User(Account):
         super().__init__(name, "--create-home")
         self.upn = f"{self.name}@example.com"
 
+    def __enter__(self):
+        super().__enter__()
+        # As at a login: what lies there goes with the home.
+        self.runtime = f"{self.home}/runtime"
+        os.mkdir(self.runtime, 0o700)
+        os.chown(self.runtime, self.uid, -1)
+        return self
+
     def variables(self, variables):
-        return {"HOME": self.home, "USER": self.name, "PATH": PATH, "LC_ALL": "C.UTF-8", "TMPDIR": "/tmp"} | variables
+        own = {"HOME": self.home, "USER": self.name, "XDG_RUNTIME_DIR": self.runtime}
+        return own | {"PATH": PATH, "LC_ALL": "C.UTF-8", "TMPDIR": "/tmp"} | variables
 
     def run(self, command, variables, **options):
         """A process of this user's, with these variables and no others of this one."""
