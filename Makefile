@@ -62,13 +62,14 @@ format:
 	.build/venv/bin/air format .
 
 hub:
+	@tools/setup.sh hub
 	CARGO_TARGET_DIR=$(HUB_TARGET_DIR) cargo build --manifest-path hub/Cargo.toml --locked --release
 
-# As the user who calls it: a hub serves people, and root is none.
+# As the user who calls it, or as HUB_DEMO_USER if root does: a hub serves people, and root is none.
 hub-demo:
-	@tools/setup.sh demo
+	@tools/setup.sh hub
 	@$(MAKE) --no-print-directory install hub
-	@hub/demo.sh .lib/entrar/bin/entrar $(HUB_TARGET_DIR)/release/entrar-hub
+	@HUB_DEMO_USER=$(HUB_DEMO_USER) hub/demo.sh .lib/entrar/bin/entrar $(HUB_TARGET_DIR)/release/entrar-hub .lib
 
 site:
 	@tools/setup.sh test

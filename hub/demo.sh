@@ -1,45 +1,87 @@
 #!/bin/sh
 # A hub on this machine alone, with a made-up tenant: for a newcomer who wants to see it. Nothing is left behind.
 #
-# usage: hub/demo.sh ENTRAR HUB
+# usage: hub/demo.sh ENTRAR HUB LIBRARY
 #
-# ENTRAR and HUB are the programs `entrar` and `entrar-hub`; HUB_DEMO_PORT is the first of two ports (8790 by default).
+# ENTRAR and HUB are the programs `entrar` and `entrar-hub`, LIBRARY is where the R package is installed. HUB_DEMO_PORT is
+# the first of three ports (8790 by default). Root names in HUB_DEMO_USER whom it is to be run as.
 set -eu
-entrar=$1
-hub=$2
+demo=$(realpath "$0")
+entrar=$(realpath "$1")
+hub=$(realpath "$2")
+library=$(realpath "$3")
 port=${HUB_DEMO_PORT:-8790}
-user=$(id -un)
 
-if [ "$(id -u)" -lt 1000 ]; then
-  echo "A hub gives $user (uid $(id -u)) no tokens: it serves people. Run this as a user of your own." >&2
+fail() {
+  printf '%s\n' "$@" >&2
   exit 1
+}
+
+if [ "$(id -u)" = 0 ]; then
+  [ -n "${HUB_DEMO_USER:-}" ] || fail \
+    'Root gets no tokens of a hub: it serves people. Run this as a user of your own, or name one:' \
+    '' \
+    '    make hub-demo HUB_DEMO_USER=NAME'
+  group=$(id -g "$HUB_DEMO_USER")
+  as_user() { setpriv --reuid "$HUB_DEMO_USER" --regid "$group" --init-groups --reset-env "$@"; }
+  # What lies in a place of root's own is of no use to anybody else.
+  for file in "$demo" "$entrar" "$hub" "$library"; do
+    as_user test -r "$file" || fail "$HUB_DEMO_USER cannot read $file: put the clone where everybody can."
+  done
+  cd /
+  exec setpriv --reuid "$HUB_DEMO_USER" --regid "$group" --init-groups --reset-env \
+    env HUB_DEMO_PORT="$port" sh "$demo" "$entrar" "$hub" "$library"
 fi
 
-umask 077
-place=$(mktemp -d)
-# The hub is asked to end, and ends; the tenant after it.
-trap 'kill $hub_pid 2>/dev/null || true; wait $hub_pid 2>/dev/null || true; kill $tenant_pid 2>/dev/null || true; rm -rf "$place"' EXIT
-trap 'exit 0' INT TERM HUP
-tenant_pid='' hub_pid=''
+user=$(id -un)
+case $user in
+  '' | *[!a-z0-9_.-]*) fail "The demonstration has no account for a user of the name $user: plain ones have small letters only." ;;
+esac
 
-"$entrar" emulator --redirect-uri "http://localhost:$port/callback" --user "$user <$user@example.com>" >"$place/tenant" &
+umask 077
+tenant_pid='' hub_pid=''
+place=$(mktemp -d)
+# The hub ends before its tenant, and both before what they have written.
+tidy() {
+  trap '' INT TERM HUP
+  for pid in $hub_pid $tenant_pid; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  rm -rf "$place"
+}
+trap tidy EXIT
+trap 'exit 0' INT TERM HUP
+
+# until_there PID LOG COMMAND...: waits for what the process does at its start, or for its end.
+until_there() {
+  pid=$1 log=$2 tries=300
+  shift 2
+  until "$@" 2>/dev/null; do
+    tries=$((tries - 1))
+    if [ $tries = 0 ] || ! kill -0 "$pid" 2>/dev/null; then
+      fail "$(tail -n 5 "$log")" 'So there is no demonstration. If a port is taken, name the first of three others: HUB_DEMO_PORT=9000.'
+    fi
+    sleep 0.1
+  done
+}
+
+"$entrar" emulator --port $((port + 2)) --redirect-uri "http://localhost:$port/callback" --user "$user <$user@example.com>" \
+  >"$place/tenant" 2>"$place/tenant-log" &
 tenant_pid=$!
-until grep -q 'MSAL and azure-identity' "$place/tenant"; do
-  kill -0 "$tenant_pid" 2>/dev/null || { echo 'The made-up tenant did not start.' >&2; exit 1; }
-  sleep 0.1
-done
-value() { sed -n "s/^  export $1=//p" "$place/tenant" | tr -d "'"; }
-app=$(sed -n 's/^ *\([0-9a-f-]*\)  .*client secret (emulated): .*/\1/p' "$place/tenant")
-sed -n 's/.*client secret (emulated): //p' "$place/tenant" >"$place/client-secret"
+until_there $tenant_pid "$place/tenant-log" grep -q 'MSAL and azure-identity' "$place/tenant"
+value() { sed -n "s/^  export $1='\(.*\)'$/\1/p" "$place/tenant"; }
+secret_app='^ *\([0-9a-f-]*\)  client secret (emulated): \(.*\)$'
+sed -n "s/$secret_app/\2/p" "$place/tenant" >"$place/client-secret"
 
 mkdir "$place/run"
-"$hub" init "$place" >/dev/null
+"$hub" init "$place" >"$place/log"
 cat >"$place/hub.toml" <<SETTINGS
 public_url = "http://localhost:$port"
 name = "Demonstration"
 [tenant]
 id = "$(value AZURE_TENANT_ID)"
-client_id = "$app"
+client_id = "$(sed -n "s/$secret_app/\1/p" "$place/tenant")"
 authority = "$(value AZURE_AUTHORITY_HOST)"
 secret_file = "client-secret"
 [store]
@@ -58,19 +100,16 @@ tenants = ["$(value AZURE_TENANT_ID)"]
 SETTINGS
 "$hub" --config "$place/hub.toml" serve 2>"$place/log" &
 hub_pid=$!
-until [ -S "$place/run/hub.sock" ]; do
-  kill -0 "$hub_pid" 2>/dev/null || { cat "$place/log" >&2; exit 1; }
-  sleep 0.1
-done
+until_there $hub_pid "$place/log" grep -q ' serving ' "$place/log"
 
 cat <<WORDS
 A hub is running, with a made-up tenant in the place of Entra ID.
 
-1. Open http://localhost:$port and sign in as $user@example.com.
-2. In another terminal:
+1. Open http://localhost:$port on this machine and sign in as $user@example.com; there is no password.
+2. In another terminal of $user's:
 
-   export ENTRAR_HUB_SOCKET=$place/run/hub.sock
-   R -e 'entrar::azure_account(); entrar::getDelegatedAzureToken("https://graph.microsoft.com")'
+   export ENTRAR_HUB_SOCKET=$place/run/hub.sock R_LIBS=$library
+   Rscript -e 'library(entrar); azure_account(); getDelegatedAzureToken("https://graph.microsoft.com")'
 
 3. Look at it as its administrator:
 
@@ -79,4 +118,4 @@ A hub is running, with a made-up tenant in the place of Entra ID.
 
 Ctrl-C ends it, and everything that it has kept.
 WORDS
-wait "$hub_pid"
+wait "$hub_pid" || fail 'The hub has ended:' "$(tail -n 5 "$place/log")"

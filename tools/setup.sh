@@ -1,16 +1,16 @@
 #!/bin/sh
-# Installs what `make demo` or `make test` needs and this machine lacks. Does nothing, fast and without a
+# Installs what `make demo`, `make hub` or `make test` needs and this machine lacks. Does nothing, fast and without a
 # network, when all of it is there.
 #
-# usage: tools/setup.sh demo|test
+# usage: tools/setup.sh demo|hub|test
 set -eu
 cd "$(dirname "$0")/.."
-goal=${1:?usage: tools/setup.sh demo or test}
+goal=${1:?usage: tools/setup.sh demo, hub or test}
 
 # The Makefile has the same PATH: .build/bin holds links to a Rust that would not be found, or only behind an older one.
 PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 # The hub asks for a newer one than what R builds.
-case $goal in test) workspace=hub ;; *) workspace=src/rust ;; esac
+case $goal in hub | test) workspace=hub ;; *) workspace=src/rust ;; esac
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$workspace/Cargo.toml")
 r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
 
@@ -22,7 +22,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; 
 
 is_new_enough() { have "$1" && at_least "$("$1" --version 2>/dev/null | cut -d ' ' -f 2)" "$minimum_rust"; }
 has_rust() { is_new_enough cargo && is_new_enough rustc; }
-has_rust_tools() { [ "$goal" = demo ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
+has_rust_tools() { [ "$goal" != test ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
 has_openssl() { pkg-config --exists openssl 2>/dev/null; }
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
@@ -43,15 +43,16 @@ apt_packages() {
   for package in $(missing_r_packages); do
     echo "r-cran-$(echo "$package" | tr '[:upper:]' '[:lower:]')"
   done
-  [ "$goal" = demo ] || has_python || echo python3 python3-venv
-  [ "$goal" = demo ] || for command in curl faketime systemd-socket-activate git git-lfs openssl; do
+  [ "$goal" != test ] || has_python || echo python3 python3-venv
+  [ "$goal" != test ] || for command in curl faketime git git-lfs openssl; do
     have "$command" || echo "$command"
   done
+  [ "$goal" != test ] || have systemd-socket-activate || echo systemd
   # Ubuntu's package is an empty one that brings a snap: there a browser has to be installed by hand.
-  [ "$goal" = demo ] || have chromium || echo chromium
+  [ "$goal" != test ] || have chromium || echo chromium
   # The SQL Server of the tests is built on it.
-  [ "$goal" = demo ] || has_openssl || echo libssl-dev pkg-config
-  [ "$goal" = demo ] || have pandoc || echo pandoc
+  [ "$goal" != test ] || has_openssl || echo libssl-dev pkg-config
+  [ "$goal" != test ] || have pandoc || echo pandoc
 }
 
 # apt's packages of a Rust that is new enough. Debian 12 names its newer one -web; Ubuntu puts the version in
@@ -62,7 +63,7 @@ apt_rust_packages() {
     if [ -n "$version" ] && at_least "$version" "$minimum_rust"; then
       suffix=${rustc#rustc}
       echo "rustc$suffix cargo$suffix"
-      [ "$goal" = demo ] || echo "rustfmt$suffix rust$suffix-clippy"
+      [ "$goal" != test ] || echo "rustfmt$suffix rust$suffix-clippy"
       return
     fi
   done
@@ -117,11 +118,11 @@ setup_debian() {
 setup_macos() {
   have R || brew install r
   has_rust || brew install rust
-  [ "$goal" = demo ] || has_python || brew install python
-  [ "$goal" = demo ] || have git-lfs || brew install git-lfs
-  [ "$goal" = demo ] || brew list openssl@3 >/dev/null 2>&1 || brew install openssl@3
-  [ "$goal" = demo ] || have pandoc || brew install pandoc
-  [ "$goal" = demo ] || have chromium || brew install --cask chromium
+  [ "$goal" != test ] || has_python || brew install python
+  [ "$goal" != test ] || have git-lfs || brew install git-lfs
+  [ "$goal" != test ] || brew list openssl@3 >/dev/null 2>&1 || brew install openssl@3
+  [ "$goal" != test ] || have pandoc || brew install pandoc
+  [ "$goal" != test ] || have chromium || brew install --cask chromium
   missing=$(missing_r_packages)
   [ -z "$missing" ] || fail "Please install these R packages, and try again: $missing"
 }
@@ -194,7 +195,7 @@ setup_node_packages() {
   cp "tests/$1/package-lock.json" ".build/$1/installed"
 }
 
-case $goal in demo | test) ;; *) fail "usage: tools/setup.sh demo or test" ;; esac
+case $goal in demo | hub | test) ;; *) fail "usage: tools/setup.sh demo, hub or test" ;; esac
 link_rustup
 if have apt-get && have dpkg; then
   setup_debian

@@ -53,8 +53,8 @@ class Tenant:
         )
 
 
-def make_certificates(directory):
-    """A throwaway authority and a certificate of all of the emulated hosts."""
+def make_certificates(directory, names="DNS:dev.azure.com,DNS:*.visualstudio.com"):
+    """A throwaway authority and a certificate of these hosts, by default the emulated ones: the paths of both, and of the key."""
     at = lambda name: os.path.join(directory, name)  # noqa: E731
 
     def openssl(*words):
@@ -63,7 +63,7 @@ def make_certificates(directory):
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *key, "-keyout", at("ca.key"), "-out", at("ca.pem"), "-days", "2", "-subj", "/CN=throwaway")
     with open(at("extensions"), "w", encoding="ascii") as file:
-        file.write("subjectAltName=DNS:dev.azure.com,DNS:*.visualstudio.com")
+        file.write(f"subjectAltName={names}")
     openssl("req", "-new", *key, "-keyout", at("server.key"), "-out", at("server.csr"), "-subj", "/CN=server")
     openssl(
         *["x509", "-req", "-in", at("server.csr"), "-CA", at("ca.pem"), "-CAkey", at("ca.key"), "-CAcreateserial"],

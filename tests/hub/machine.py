@@ -1,108 +1,114 @@
-"""A machine with a hub on it: the emulated tenant, `entrar-hub serve`, and local users, who are removed at the end.
+"""A machine with a hub on it: the emulated tenant, and `entrar-hub serve` as a system user, with its ports held open as a
+service manager does.
 
-Everything that the users' processes need is copied to where they can read it: a checkout may lie in somebody's home.
+Everything that people's processes need is copied to where they can read it: a checkout may lie in somebody's home.
 """
 
+import base64
+import contextlib
+import fcntl
+import hashlib
 import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
-SIGN_IN = Path(__file__).resolve().parents[1] / "sign-in"
-sys.path.insert(0, str(SIGN_IN))
+from users import SECONDS, Started, SystemUser, as_user
 
+TESTS = Path(__file__).resolve().parents[1]
+BUILD = TESTS.parent / ".build"
+sys.path[:0] = [str(TESTS / "sign-in"), str(TESTS / "git")]
+
+from azure_devops import make_certificates  # noqa: E402
 from emulator import Emulator  # noqa: E402
-from process import end  # noqa: E402
 
-BUILD = Path(__file__).resolve().parents[2] / ".build"
-SECONDS = 120
 # posit-sdk and what it stands on, all of it plain Python.
 PYTHON_PACKAGES = ["posit", "requests", "urllib3", "certifi", "idna", "charset_normalizer", "packaging", "typing_extensions.py"]
+# The ports come in as the descriptors 3 and 4, as systemd hands them over.
+WITH_SOCKETS = 'exec 3<&"$1"- 4<&"$2"-; shift 2; LISTEN_FDS=2 LISTEN_PID=$$ exec "$@"'
+BY_RULE = """
+[people]
+rule = "{{user}}@example.com"
+tenants = ["{tenant}"]
+"""
+BY_CODE = """
+[people]
+pairing = true
+"""
 
 
-class User:
-    """A local user, as long as the `with` lasts."""
-
-    def __init__(self, name):
-        # Other runs of the suite may go on beside this one.
-        self.name = f"{name}-{os.getpid()}"
-        self.upn = f"{self.name}@example.com"
-
-    def __enter__(self):
-        subprocess.run(["useradd", "--no-user-group", "--create-home", self.name], check=True, timeout=SECONDS)
-        self.uid = int(subprocess.run(["id", "-u", self.name], check=True, capture_output=True, text=True).stdout)
-        self.home = f"/home/{self.name}"
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run(["userdel", "--remove", self.name], check=False, capture_output=True, timeout=SECONDS)
-
-    def run(self, command, variables, **options):
-        """A process of this user's, with these variables and no others."""
-        own = {"HOME": self.home, "USER": self.name, "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-        as_user = ["setpriv", f"--reuid={self.uid}", "--regid=65534", "--clear-groups", *command]
-        return subprocess.run(
-            as_user, env=own | variables, cwd=self.home, capture_output=True, text=True, timeout=SECONDS, check=False, **options
-        )
+def held_port():
+    """A listener at a port of this machine, whose descriptor is none that a shell has a name for."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    held = socket.socket(fileno=fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 10))
+    listener.close()
+    return held
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def fingerprint(certificate):
+    """The SHA-256 of its public key, by which Chromium takes it."""
+    key = subprocess.run(["openssl", "x509", "-in", certificate, "-pubkey", "-noout"], check=True, capture_output=True)
+    form = ["openssl", "pkey", "-pubin", "-outform", "der"]
+    der = subprocess.run(form, input=key.stdout, check=True, capture_output=True).stdout
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 class Machine:
-    """To be used in `with`. `hub` is the program, `library` where the R package is installed."""
+    """To be used in `with`. `entrar` and `hub` are programs, `library` is where the R package is installed."""
 
-    def __init__(self, program, hub, library, *users):
-        self.page_port, self.rpc_port = free_port(), free_port()
-        self.page = f"https://localhost:{self.page_port}"
-        people = [option for user in users for option in ("--user", f"{user.name} <{user.upn}>")]
-        self.tenant = Emulator(program, "--redirect-uri", f"{self.page}/callback", *people)
-        self.program, self.hub, self.library = program, hub, library
+    def __init__(self, entrar, hub, library, users, people=BY_RULE):
+        self.entrar, self.sources, self.users, self.people = entrar, (hub, library), users, people
 
     def __enter__(self):
-        self.directory = Path(tempfile.mkdtemp(prefix="hub-"))
-        self.directory.chmod(0o755)
-        for name, mode in (("run", 0o755), ("lib", 0o700), ("R", 0o755), ("python", 0o755)):
-            (self.directory / name).mkdir()
-            (self.directory / name).chmod(mode)
-        self.socket = self.directory / "run/hub.sock"
-        shutil.copytree(Path(self.library) / "entrar", self.directory / "R/entrar")
-        self.entrar = self.directory / "R/entrar/bin/entrar"
-        site = next((BUILD / "venv/lib").glob("python3*/site-packages"))
-        for package in PYTHON_PACKAGES:
-            copy = shutil.copytree if (site / package).is_dir() else shutil.copy
-            copy(site / package, self.directory / "python" / package)
-        subprocess.run(["chmod", "-R", "a+rX", self.directory / "R", self.directory / "python"], check=True)
-        self.tenant.__enter__()
-        try:
-            self._settings()
-            self._serve()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        with contextlib.ExitStack() as stack:
+            enter = stack.enter_context
+            self.ports = [enter(held_port()), enter(held_port())]
+            page, rpc = (port.getsockname()[1] for port in self.ports)
+            self.page, self.rpc = f"https://localhost:{page}", f"127.0.0.1:{rpc}"
+            self.directory = Path(enter(tempfile.TemporaryDirectory(prefix="hub-")))
+            self.user = enter(SystemUser("hub"))
+            named = [option for user in self.users for option in ("--user", f"{user.name} <{user.upn}>")]
+            self.tenant = enter(Emulator(self.entrar, "--redirect-uri", f"{self.page}/callback", *named))
+            self._install(*self.sources)
+            self._configure()
+            self.start()
+            stack.callback(self.stop)
+            self.stack = stack.pop_all()
         return self
 
-    def _settings(self):
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def _install(self, hub, library):
         at = self.directory.joinpath
-        subprocess.run([self.hub, "init", self.directory], check=True, capture_output=True, timeout=SECONDS)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-            + ["-addext", "subjectAltName=DNS:localhost", "-keyout", at("tls.key"), "-out", at("tls.crt")],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
-        at("client-secret").write_text(self.tenant.secret)
-        at("client-secret").chmod(0o600)
-        at("hub.toml").write_text(f"""
+        shutil.copy(hub, at("entrar-hub"))
+        shutil.copytree(Path(library) / "entrar", at("R/entrar"))
+        site = next((BUILD / "venv/lib").glob("python3*/site-packages"))
+        at("python").mkdir()
+        for package in PYTHON_PACKAGES:
+            copy = shutil.copytree if (site / package).is_dir() else shutil.copy
+            copy(site / package, at("python") / package)
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", self.directory], check=True, timeout=SECONDS)
+        self.programs = at("R/entrar/bin")
+
+    def _configure(self):
+        at = self.directory.joinpath
+        for name, mode in (("etc", 0o750), ("lib", 0o700), ("run", 0o755), ("tls", 0o755)):
+            at(name).mkdir()
+            at(name).chmod(mode)
+        self.ca, certificate, key = make_certificates(at("tls"), "DNS:localhost")
+        self.fingerprint = fingerprint(certificate)
+        Path(self.ca).chmod(0o644)
+        self.socket = at("run/hub.sock")
+        self._give("etc", "lib", "run")
+        self.hub("init", at("etc"))
+        for name, text in (("tls.crt", Path(certificate).read_text()), ("tls.key", Path(key).read_text())):
+            at("etc", name).write_text(text)
+        at("etc/client-secret").write_text(self.tenant.secret)
+        at("etc/hub.toml").write_text(f"""
 public_url = "{self.page}"
 name = "Example"
 [tenant]
@@ -111,55 +117,60 @@ client_id = "{self.tenant.secret_app}"
 authority = "{self.tenant.url}"
 secret_file = "client-secret"
 [store]
-path = "lib/hub.db"
+path = "../lib/hub.db"
 key_file = "hub.key"
 [socket]
-path = "run/hub.sock"
+path = "{self.socket}"
 uids = ["1000-59999"]
 [web]
-listen = "127.0.0.1:{self.page_port}"
+listen = "{self.page.removeprefix("https://").replace("localhost", "127.0.0.1")}"
 certificate_file = "tls.crt"
 key_file = "tls.key"
 [rpc]
-listen = "127.0.0.1:{self.rpc_port}"
-[people]
-rule = "{{user}}@example.com"
-tenants = ["{self.tenant.tenant_id}"]
-""")
+listen = "{self.rpc}"
+{self.people.format(tenant=self.tenant.tenant_id)}""")
+        for name in ("tls.key", "client-secret", "hub.toml"):
+            at("etc", name).chmod(0o600)
+        self._give("etc/tls.crt", "etc/tls.key", "etc/client-secret", "etc/hub.toml")
 
-    def _serve(self):
-        self.log = (self.directory / "log").open("w+")
-        self.process = subprocess.Popen(
-            [self.hub, "--config", self.directory / "hub.toml", "serve"], env={}, stderr=self.log, stdin=subprocess.DEVNULL
+    def _give(self, *names):
+        """These are the hub's."""
+        for name in names:
+            shutil.chown(self.directory / name, self.user.uid, "nogroup")
+
+    def _command(self, *words):
+        return as_user(self.user.uid, [self.directory / "entrar-hub", "--config", self.directory / "etc/hub.toml", *words])
+
+    def hub(self, *words):
+        """What a command of the hub's own user prints."""
+        ran = subprocess.run(
+            self._command(*words), env={}, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=self.directory
         )
-        begun = time.monotonic()
-        while True:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", self.page_port)) == 0:
-                    return
-            if self.process.poll() is not None or time.monotonic() - begun > SECONDS:
-                self.log.seek(0)
-                raise AssertionError(f"the hub does not serve: {self.log.read()}")
-            time.sleep(0.01)
-
-    def command(self, *arguments):
-        """What an administrator's command prints."""
-        command = [self.hub, "--config", self.directory / "hub.toml", *arguments]
-        ran = subprocess.run(command, env={}, capture_output=True, text=True, timeout=SECONDS, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
-    def rows(self, *arguments):
-        return [json.loads(line) for line in self.command(*arguments, "--json").splitlines()]
+    def rows(self, *words):
+        return [json.loads(line) for line in self.hub(*words, "--json").splitlines()]
+
+    def start(self):
+        """Starts the hub, and waits until it says that it serves."""
+        descriptors = [port.fileno() for port in self.ports]
+        command = ["bash", "-c", WITH_SOCKETS, "bash", *map(str, descriptors), *self._command("serve")]
+        self.process = Started(command, env={}, pass_fds=descriptors, cwd=self.directory)
+        try:
+            self.process.until(" serving ")
+        except BaseException:
+            self.process.__exit__()
+            raise
+
+    def stop(self):
+        """Ends it, cleanly; what it has logged."""
+        with self.process as started:
+            started.process.terminate()
+            said, code = started.end()
+        assert code == 0, said
+        return said
 
     def variables(self):
-        """What a user's processes find the hub by."""
+        """What people's processes find the hub by."""
         return {"ENTRAR_HUB_SOCKET": str(self.socket), "R_LIBS": str(self.directory / "R")}
-
-    def __exit__(self, *_):
-        try:
-            if hasattr(self, "process") and self.process.poll() is None:
-                end(self.process)
-        finally:
-            self.tenant.__exit__(None, None, None)
-            shutil.rmtree(self.directory, ignore_errors=True)

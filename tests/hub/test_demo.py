@@ -1,121 +1,148 @@
-"""What `make hub-demo` runs, as a user of this machine: the page that it says, the socket that it says, and nothing left.
+"""`make hub-demo`'s script, as a user of this machine: what it says to open and to type works, and nothing is left behind.
 
 Run as root, with what is to be tested in the environment, as test_hub.py is.
 """
 
-import json
 import os
+import random
 import re
 import shutil
+import signal
+import socket
 import subprocess
+import sys
 import tempfile
-import threading
 import unittest
-import urllib.parse
 from pathlib import Path
 
 import requests
-from machine import SECONDS, User, free_port
+from users import PATH, SECONDS, Started, User
 
-DEMO = Path(__file__).resolve().parents[2] / "hub/demo.sh"
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.append(str(TESTS / "sign-in"))
+
+from test_browser import Browser  # noqa: E402
+
+DEMO = TESTS.parent / "hub/demo.sh"
 
 
-def hidden(page, name):
-    return re.search(f'name="{name}" value="([^"]*)"', page).group(1)
+def free_ports():
+    """The first of three that nobody listens at, most likely: no port of theirs is given to whoever asks for any."""
+    for first in random.sample(range(20_000, 30_000, 3), 100):
+        try:
+            for port in range(first, first + 3):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no port is free")
 
 
 class Demo(unittest.TestCase):
     def setUp(self):
         self.user = self.enterContext(User("demo"))
-        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="demo-")))
-        self.directory.chmod(0o755)
-        for program in (os.environ["ENTRAR"], os.environ["HUB"], DEMO):
-            shutil.copy(program, self.directory)
-            (self.directory / Path(program).name).chmod(0o755)
-        self.port = free_port()
+        self.place = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="demo-")))
+        # A clone of root's own may be of no use to anybody else.
+        for file in (os.environ["ENTRAR"], os.environ["HUB"], DEMO):
+            shutil.copy(file, self.place)
+        shutil.copytree(Path(os.environ["LIBRARY"]) / "entrar", self.place / "library/entrar")
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", self.place], check=True, timeout=SECONDS)
+        self.port = free_ports()
+        # Where it writes to.
+        self.scratch = Path(self.user.home) / "scratch"
+        self.scratch.mkdir()
+        os.chown(self.scratch, self.user.uid, -1)
+
+    def command(self):
+        return ["sh", *(self.place / name for name in ("demo.sh", "entrar", "entrar-hub", "library"))]
 
     def start(self):
-        at = self.directory.joinpath
-        process = subprocess.Popen(
-            ["setpriv", f"--reuid={self.user.uid}", "--regid=65534", "--clear-groups"]
-            + ["sh", at("demo.sh"), at("entrar"), at("entrar-hub")],
-            env={"HOME": self.user.home, "PATH": "/usr/bin:/bin", "HUB_DEMO_PORT": str(self.port), "TMPDIR": "/tmp"},
-            cwd=self.user.home,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.wait, SECONDS)
-        self.addCleanup(process.terminate)
-        watchdog = threading.Timer(SECONDS, process.kill)
-        watchdog.start()
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("Ctrl-C ends it"):
-                break
-        watchdog.cancel()
-        return process, "".join(said)
+        variables = {"HUB_DEMO_PORT": str(self.port), "TMPDIR": str(self.scratch)}
+        return self.user.start(self.command(), variables)
 
-    def sign_in(self):
-        """What a browser does. `requests` sends no cookie of https over http, as browsers do for this machine."""
-        page = f"http://localhost:{self.port}"
-        cookies = {}
+    def typed(self, said, number):
+        """What is typed for one of its steps, as it stands there."""
+        step = said.split(f"\n{number}. ")[1].split("\n\n")[1]
+        ran = self.user.run(["sh", "-e", "-c", step], {})
+        return ran.stdout + ran.stderr
 
-        def ask(method, url, **form):
-            headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
-            own = url.startswith(page)
-            if method == "POST" and own:
-                headers |= {"Origin": page, "Sec-Fetch-Site": "same-origin"}
-            reply = requests.request(
-                method, url, data=form or None, headers=headers if own else {}, allow_redirects=False, timeout=SECONDS
+    def sign_in(self, said):
+        address, user = re.search(r"Open (\S+) on this machine and sign in as (\S+);", said).groups()
+        with Browser("hub-demo") as browser:
+            went = browser.visit(
+                name="demo", address=address, first="button.main", answer="sign_in", user=user, press=["button[value=yes]"]
             )
-            for name, value in reply.cookies.items():
-                cookies[name] = value
-            return reply
+        self.assertEqual(went["console"], [])
+        self.assertEqual(went["title"].partition(" – ")[0], "Your Azure sign-in")
+        return user
 
-        start = ask("GET", f"{page}/")
-        leaving = ask("POST", f"{page}/sign-in", csrf=hidden(start.text, "csrf"))
-        address = leaving.headers["Refresh"].split("url=", 1)[1]
-        tenant = ask("GET", address)
-        answer = ask(
-            "POST",
-            urllib.parse.urljoin(address, urllib.parse.urlsplit(address).path),
-            request=hidden(tenant.text, "request"),
-            answer="sign_in",
-            user=f"{self.user.name}@example.com",
-        )
-        asked = ask("GET", answer.headers["Location"])
-        question = ask("GET", page + asked.headers["Location"])
-        done = ask("POST", f"{page}/confirm", csrf=hidden(question.text, "csrf"), answer="yes")
-        self.assertEqual(done.status_code, 303, done.text)
+    def test_a_newcomer_does_what_it_says(self):
+        with self.start() as demo:
+            said = demo.until("Ctrl-C ends it")
+            self.assertIn("sign_in_required", self.typed(said, 2))
+            user = self.sign_in(said)
+            self.assertEqual(user, self.user.upn)
+            in_r = self.typed(said, 2)
+            self.assertRegex(in_r, f"username: +{user}")
+            self.assertIn("https://graph.microsoft.com", in_r)
+            administrator = self.typed(said, 3)
+            self.assertRegex(administrator, rf"{self.user.name} .*{user}")
+            self.assertRegex(administrator, r"token +.*https://graph.microsoft.com +ok")
+            self.assertEqual(len(list(self.scratch.iterdir())), 1)
+            # Ctrl-C reaches all that runs in the terminal.
+            os.killpg(demo.process.pid, signal.SIGINT)
+            said, code = demo.end()
+            self.assertEqual(code, 0, said)
+        self.assert_nothing_is_left()
 
-    def token(self, path):
-        body = json.dumps({"method": "delegated_azure_token", "params": ["https://graph.microsoft.com"]})
-        curl = ["curl", "--silent", "--unix-socket", path, "--data", body, "http://localhost/delegated_azure_token"]
-        return json.loads(self.user.run(curl, {}).stdout)
-
-    def test_it_is_as_it_says_and_leaves_nothing(self):
-        process, said = self.start()
-        self.assertIn(f"Open http://localhost:{self.port} and sign in as {self.user.name}@example.com.", said)
-        path = re.search("ENTRAR_HUB_SOCKET=(.*)", said).group(1)
-        self.assertEqual(self.token(path)["oauth2_error"]["error"], "login_required")
-        self.sign_in()
-        self.assertTrue(self.token(path)["result"])
-        command = re.search(r"(\S+ --config \S+) people", said).group(1).split()
-        self.assertIn(self.user.name, self.user.run([*command, "people"], {}).stdout)
-        process.terminate()
-        process.wait(SECONDS)
-        self.assertFalse(Path(path).parents[1].exists())
+    def assert_nothing_is_left(self):
+        self.assertEqual(list(self.scratch.iterdir()), [])
+        left = subprocess.run(["ps", "-o", "args=", "-u", str(self.user.uid)], capture_output=True, text=True, check=False)
+        self.assertEqual(left.stdout, "")
         with self.assertRaises(requests.ConnectionError):
             requests.get(f"http://localhost:{self.port}", timeout=SECONDS)
 
+    def test_it_ends_when_it_is_told_to(self):
+        with self.start() as demo:
+            demo.until("Ctrl-C ends it")
+            demo.process.terminate()
+            said, code = demo.end()
+            self.assertEqual(code, 0, said)
+        self.assert_nothing_is_left()
+
+    def test_a_port_that_is_taken_is_named(self):
+        with socket.create_server(("127.0.0.1", self.port)), self.start() as demo:
+            said, code = demo.end()
+        self.assertEqual(code, 1)
+        self.assertIn(f"127.0.0.1:{self.port}: ", said)
+        self.assertIn("HUB_DEMO_PORT", said)
+        self.assertEqual(list(self.scratch.iterdir()), [])
+
     def test_root_is_told_to_be_somebody(self):
-        ran = subprocess.run(
-            ["sh", DEMO, "entrar", "entrar-hub"], capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+        ran = subprocess.run(self.command(), capture_output=True, text=True, timeout=SECONDS, check=False, env={"PATH": PATH})
+        self.assertEqual((ran.returncode, ran.stdout), (1, ""))
+        self.assertIn("Root gets no tokens of a hub", ran.stderr)
+        self.assertIn("make hub-demo HUB_DEMO_USER=NAME", ran.stderr)
+
+    def test_root_runs_it_for_somebody(self):
+        variables = {"PATH": PATH, "HUB_DEMO_USER": self.user.name, "HUB_DEMO_PORT": str(self.port)}
+        with Started(self.command(), env=variables) as demo:
+            said = demo.until("Ctrl-C ends it")
+            self.assertIn(f"sign in as {self.user.upn}", said)
+            place = Path(re.search("ENTRAR_HUB_SOCKET=([^ ]*)/run/hub.sock", said).group(1))
+            self.assertEqual(place.stat().st_uid, self.user.uid)
+            os.killpg(demo.process.pid, signal.SIGINT)
+            said, code = demo.end()
+            self.assertEqual(code, 0, said)
+        self.assertFalse(place.exists())
+        self.assert_nothing_is_left()
+
+    def test_root_is_told_what_somebody_cannot_read(self):
+        os.chmod(self.place, 0o700)
+        variables = {"PATH": PATH, "HUB_DEMO_USER": self.user.name, "HUB_DEMO_PORT": str(self.port)}
+        ran = subprocess.run(self.command(), capture_output=True, text=True, timeout=SECONDS, check=False, env=variables)
         self.assertEqual(ran.returncode, 1)
-        self.assertIn("Run this as a user of your own", ran.stderr)
+        self.assertIn(f"{self.user.name} cannot read {self.place}", ran.stderr)
 
 
 if __name__ == "__main__":

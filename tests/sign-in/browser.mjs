@@ -8,7 +8,8 @@
 // A visit: `name` of the screenshots, `address` to start at; `answer` (sign_in, deny, fail) on the tenant's page, with `error`
 // if it is to fail, as `user`; before that `first`, a button that leads there; after it `press`, buttons that are pressed one
 // after another; `then`, an address that is opened after that, in which STATE stands for the state of the sign-in; `dark`
-// and `width` of the window. Buttons are CSS selectors.
+// and `width` of the window; `certificate`, the fingerprint of the only one that is taken for good without an authority.
+// Buttons are CSS selectors.
 // How it went: `url`, `title`, `text`, `status` of the last page; `history`, the addresses behind it; `console`, what a
 // console would show in red or yellow; `hosts` that were asked; `overflow`, by how many pixels the page is too wide.
 
@@ -28,13 +29,12 @@ const FLAGS = [
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
 ];
 
-async function visit({ name, address, first, answer, user, error, press = [], then, dark = false, width = 1000 }) {
+async function visit({ name, address, first, answer, user, error, press = [], then, dark = false, width = 1000, certificate }) {
   const context = await chromium.launchPersistentContext(join(directory, 'profiles', name), {
     executablePath,
     headless: true,
-    args: FLAGS,
+    args: certificate ? [...FLAGS, `--ignore-certificate-errors-spki-list=${certificate}`] : FLAGS,
     viewport: { width, height: 720 },
-    ignoreHTTPSErrors: true,
     colorScheme: dark ? 'dark' : 'light',
   });
   try {
