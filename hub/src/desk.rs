@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::hub::Hub;
+use crate::limits::NOT_SERVED;
 use crate::local_user::{LocalUser, NotServed};
 use crate::store::{AuditRow, Event};
 
@@ -172,7 +173,7 @@ impl Hub {
     ) -> Result<Granted, Refusal> {
         let uid = match &caller.user {
             Ok(user) => user.uid,
-            Err((uid, _)) => *uid,
+            Err(_) => NOT_SERVED,
         };
         let turned_away = self.limiter.admit(uid, Instant::now()).map_err(too_many)?;
         let mut row = self.row(Event::Token);
@@ -202,7 +203,7 @@ impl Hub {
         row.result = kind.to_owned();
         row.correlation_id = error.and_then(|error| error.details().correlation_id.clone());
         // No row, no token: what nobody can read about did not happen.
-        if let Err(fault) = self.store.append(&row).await {
+        if let Err(fault) = self.append(row).await {
             error!(%fault, "the audit cannot be written");
             return Err(fault.into());
         }

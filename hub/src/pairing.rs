@@ -374,6 +374,14 @@ impl Hub {
                 "the hub cannot read what it noted of a pairing",
             )
         })?;
+        // The administrator's word counts once, and not for a code that was shown before a user was unbound.
+        if !self.pairs(user).await? {
+            return Err(Error::new(
+                Kind::AccessDenied,
+                "the hub's administrator does not let this user pair any more",
+            )
+            .remedied(Some("Ask them for `entrar-hub pair`.")));
+        }
         let binding = Binding {
             account,
             user: user.clone(),

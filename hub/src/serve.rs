@@ -37,6 +37,15 @@ use crate::store::{Store, StoreError};
 use crate::upkeep::Upkeep;
 use crate::web;
 
+/// What a connection may cost at each of the hub's three doors, where a process has two as a rule.
+fn limits() -> Limits {
+    let of_two = Limits::default();
+    Limits {
+        connections: (of_two.connections / 2).max(1),
+        ..of_two
+    }
+}
+
 /// How many connections to the socket one user may have.
 const OF_ONE_USER: usize = 256;
 /// How long the exchanges under way may take at the end.
@@ -71,6 +80,8 @@ fn place(what: impl ToString) -> impl FnOnce(io::Error) -> Error {
 struct Given {
     tcp: Vec<std::net::TcpListener>,
     unix: Vec<std::os::unix::net::UnixListener>,
+    /// Sockets that were not given: they are ours to take away again.
+    own: Vec<PathBuf>,
 }
 
 impl Given {
@@ -89,7 +100,11 @@ impl Given {
                 )));
             }
         }
-        Ok(Self { tcp, unix })
+        Ok(Self {
+            tcp,
+            unix,
+            own: Vec::new(),
+        })
     }
 
     async fn tcp(&mut self, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -120,7 +135,10 @@ impl Given {
                     .map_err(place(path.display()))?;
                 UnixListener::from_std(listener).map_err(place(path.display()))
             }
-            None => bound(path, 0o666).map_err(place(path.display())),
+            None => {
+                self.own.push(path.to_owned());
+                bound(path, 0o666).map_err(place(path.display()))
+            }
         }
     }
 }
@@ -129,7 +147,8 @@ impl Given {
 pub struct Serving {
     hub: Arc<Hub>,
     servers: Vec<Server>,
-    socket: PathBuf,
+    /// The sockets that the hub has made itself.
+    sockets: Vec<PathBuf>,
     upkeep: Upkeep,
 }
 
@@ -155,13 +174,13 @@ impl Serving {
                 .merge(launcher::routes(&hub)),
             Limits {
                 of_one_user: OF_ONE_USER,
-                ..Limits::default()
+                ..limits()
             },
         )];
         if let Some(address) = hub.configuration.rpc {
             let listener = given.tcp(address).await?;
             let desk = app(Arc::new(CookieDesk::local(&hub)));
-            servers.push(Server::start(listener, desk, Limits::default()));
+            servers.push(Server::start(listener, desk, limits()));
         }
         servers.push(web_server(&hub.configuration.web, web::routes(&hub), &mut given).await?);
         info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");
@@ -169,7 +188,7 @@ impl Serving {
             upkeep: Upkeep::start(&hub),
             hub,
             servers,
-            socket,
+            sockets: given.own,
         })
     }
 
@@ -181,7 +200,9 @@ impl Serving {
 
     /// Takes no more requests, and lets the exchanges under way and the last replies out.
     pub async fn stop(mut self) {
-        let _ = std::fs::remove_file(&self.socket);
+        for path in &self.sockets {
+            let _ = std::fs::remove_file(path);
+        }
         drop(self.upkeep);
         for server in &mut self.servers {
             server.refuse();
@@ -260,11 +281,11 @@ async fn web_server(web: &Web, routes: Router, given: &mut Given) -> Result<Serv
         } => {
             let tls = Tls(TlsAcceptor::from(Arc::new(tls(certificate, key)?)));
             let listener = given.tcp(*listen).await?;
-            Ok(Server::start_over(tls, listener, routes, Limits::default()))
+            Ok(Server::start_over(tls, listener, routes, limits()))
         }
         Web::Loopback(listen) => {
             let listener = given.tcp(*listen).await?;
-            Ok(Server::start(listener, routes, Limits::default()))
+            Ok(Server::start(listener, routes, limits()))
         }
         Web::Proxied { socket, user } => {
             let uid = proxy_uid(user)?;
@@ -272,7 +293,7 @@ async fn web_server(web: &Web, routes: Router, given: &mut Given) -> Result<Serv
             Ok(Server::start(
                 listener,
                 web::of_one_peer(routes, uid),
-                Limits::default(),
+                limits(),
             ))
         }
     }

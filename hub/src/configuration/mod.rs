@@ -5,6 +5,7 @@ mod people;
 mod settings;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{0} cannot be read: {1}")]
+    #[error("{0} is not used: {1}")]
     Unreadable(PathBuf, String),
     /// Something in it is wrong: the path with line and column, and what it is.
     #[error("{place}: {what}")]
@@ -169,6 +170,14 @@ impl Configuration {
     pub fn read(path: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
         let unreadable = |why: String| Error::Unreadable(path.to_owned(), why);
         let bytes = read_beginning(path, LARGEST).map_err(|error| unreadable(reason(&error)))?;
+        let found = std::fs::metadata(path).map_err(|error| unreadable(reason(&error)))?;
+        if found.mode() & 0o022 != 0 {
+            let why = format!(
+                "others can write it (mode {:o}), and who does chooses who is signed in: chmod 640",
+                found.mode() & 0o7777
+            );
+            return Err(unreadable(why));
+        }
         let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not text".to_owned()))?;
         let near = files::Near {
             directory: path.parent().unwrap_or(Path::new(".")),

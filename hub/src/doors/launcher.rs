@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::socket::{of_store, read};
+use super::socket::{LARGEST_REQUEST, of_store, read};
 use crate::hub::Hub;
 use crate::local_user::LocalUser;
 use crate::store::{Event, From, Launcher, NewSession, OpenedBy};
@@ -59,6 +59,7 @@ struct Session {
 pub fn routes(hub: &Arc<Hub>) -> Router {
     Router::new()
         .route("/launcher/sessions", post(answer))
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(Arc::clone(hub))
 }
 
@@ -103,7 +104,7 @@ impl Hub {
             }
             Err(error) => row.result = error.kind().as_str().to_owned(),
         }
-        self.store.append(&row).await.map_err(of_store)?;
+        self.note(row).await?;
         let (id, _, cookie) = opened?;
         // What runs on another machine asks beside the page; this machine's own address is nothing there.
         let address = match &launcher.from {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::desk::SocketDesk;
 use crate::hub::Hub;
+use crate::limits::NOT_SERVED;
 use crate::local_user::LocalUser;
 use crate::pairing::{self, Awaited};
 use crate::store::{AuditRow, Event, NewSession, OpenedBy, StoreError};
@@ -35,6 +36,8 @@ use crate::web::TICKET;
 
 /// The longest that a request waits for a person, in seconds: shorter than what its sender waits for the reply.
 const LONGEST_WAIT: f64 = 25.0;
+/// The largest request, in bytes.
+pub(crate) const LARGEST_REQUEST: usize = 16 * 1024;
 /// How long a sign-in may take.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// How often to look for a sign-in that another process of the hub has seen.
@@ -44,6 +47,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 pub fn routes(hub: &Arc<Hub>) -> Router {
     Router::new()
         .route("/hub/{name}", post(answer))
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(Arc::clone(hub))
         .merge(app(Arc::new(SocketDesk(Arc::clone(hub)))))
 }
@@ -94,18 +98,22 @@ impl Hub {
                 "this is asked through the hub's socket only",
             ));
         };
-        self.limiter.admit(uid, Instant::now()).map_err(|wait| {
-            let details = Details {
-                retry_after: Some(wait.as_secs_f64()),
-                ..Details::default()
-            };
-            Error::with(
-                Kind::Throttled,
-                "this user has asked the hub for more than its administrator allows at once",
-                details,
-            )
-        })?;
-        self.user_of(uid).await.map_err(|why| {
+        let user = self.user_of(uid).await;
+        let counted = user.as_ref().map_or(NOT_SERVED, |user| user.uid);
+        self.limiter
+            .admit(counted, Instant::now())
+            .map_err(|wait| {
+                let details = Details {
+                    retry_after: Some(wait.as_secs_f64()),
+                    ..Details::default()
+                };
+                Error::with(
+                    Kind::Throttled,
+                    "this user has asked the hub for more than its administrator allows at once",
+                    details,
+                )
+            })?;
+        user.map_err(|why| {
             Error::new(
                 Kind::AccessDenied,
                 format!("the hub serves nobody here: uid {uid} {why}"),

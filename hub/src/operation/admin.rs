@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::doors::socket::{of_store, read, some, written};
+use crate::doors::socket::{LARGEST_REQUEST, of_store, read, some, written};
 use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::store::{
@@ -165,6 +165,7 @@ pub struct OpenSession {
 pub fn routes(hub: &Arc<Hub>) -> Router {
     Router::new()
         .route("/admin/{name}", post(answer))
+        .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(Arc::clone(hub))
 }
 
@@ -226,7 +227,9 @@ impl Hub {
                 }
                 self.administrated(by, "revoke --all", None).await?;
                 written(Done {
-                    said: format!("everybody is signed out ({count}), and every session has ended"),
+                    said: format!(
+                        "everybody is signed out ({count}), every session has ended, and launchers need new keys; `entrar-hub people` lists who is bound to whom still"
+                    ),
                 })
             }
             UNBIND => {

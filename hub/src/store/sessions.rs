@@ -211,7 +211,7 @@ impl Store {
         let run = |db: &Db<'_>| {
             let ended = end(db, "TRUE", ())?;
             let in_browsers = db.execute("DELETE FROM web_sessions", ())?;
-            for table in ["sign_ins", "pairings", "permits"] {
+            for table in ["sign_ins", "pairings", "permits", "launchers"] {
                 db.execute(&format!("DELETE FROM {table}"), ())?;
             }
             Ok(ended + in_browsers as u64)

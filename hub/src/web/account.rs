@@ -120,7 +120,7 @@ impl Web {
             sessions,
             tried,
             notice,
-            csrf: csrf(browser).into(),
+            csrf: csrf(browser, Some(session)).into(),
         };
         Ok(Some(self.page(Page::Account(page))))
     }

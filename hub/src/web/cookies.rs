@@ -69,17 +69,26 @@ impl Name {
     }
 }
 
-/// What a form of the page has to bring along: only the page knows it, since no script can read the cookie.
-pub(super) fn csrf(browser: &SecretString) -> String {
+/// What a form of the page has to bring along: only the page knows it, since no script can read the cookies. It is of the
+/// browser, and of what the page is about, such as who is signed in: an old page in another tab does nothing to somebody else.
+pub(super) fn csrf(browser: &SecretString, about: Option<&SecretString>) -> String {
     let mut hash = Sha256::new();
     hash.update("entrar-hub form\0");
     hash.update(browser.expose_secret());
+    if let Some(about) = about {
+        // No cookie's value has this symbol.
+        hash.update("\0");
+        hash.update(about.expose_secret());
+    }
     URL_SAFE_NO_PAD.encode(hash.finalize())
 }
 
-/// Whether a form's field is that of this browser. How long the answer takes tells nothing.
-pub(super) fn is_csrf(browser: &SecretString, given: &str) -> bool {
-    csrf(browser).as_bytes().ct_eq(given.as_bytes()).into()
+/// Whether a form's field is that of this browser, and of this. How long the answer takes tells nothing.
+pub(super) fn is_csrf(browser: &SecretString, about: Option<&SecretString>, given: &str) -> bool {
+    csrf(browser, about)
+        .as_bytes()
+        .ct_eq(given.as_bytes())
+        .into()
 }
 
 #[cfg(test)]
@@ -126,9 +135,12 @@ mod tests {
     #[test]
     fn a_form_is_of_one_browser() {
         let (one, other) = ("one".to_owned().into(), "other".to_owned().into());
-        assert!(is_csrf(&one, &csrf(&one)));
-        assert!(!is_csrf(&other, &csrf(&one)));
-        assert!(!is_csrf(&one, ""));
-        assert!(!is_csrf(&one, "one"));
+        assert!(is_csrf(&one, None, &csrf(&one, None)));
+        assert!(!is_csrf(&other, None, &csrf(&one, None)));
+        assert!(!is_csrf(&one, Some(&other), &csrf(&one, None)));
+        assert!(!is_csrf(&one, None, &csrf(&one, Some(&other))));
+        assert!(is_csrf(&one, Some(&other), &csrf(&one, Some(&other))));
+        assert!(!is_csrf(&one, None, ""));
+        assert!(!is_csrf(&one, None, "one"));
     }
 }

@@ -194,8 +194,12 @@ pub(super) struct Filled {
 }
 
 impl Filled {
-    /// Reads the form of a request; the refusal is a page.
-    async fn of(web: &Web, request: Request) -> Result<Self, Response> {
+    /// Reads the form of a request, from a page about one of these; the refusal is a page.
+    async fn of(
+        web: &Web,
+        request: Request,
+        about: &[Option<&SecretString>],
+    ) -> Result<Self, Response> {
         let browser = Name::Browser.of(request.headers());
         let form = request
             .with_limited_body()
@@ -205,7 +209,11 @@ impl Filled {
             return Err(web.message(Message::StaleForm));
         };
         let filled = Self { browser, fields };
-        if is_csrf(&filled.browser, filled.text("csrf")) {
+        let given = filled.text("csrf");
+        if about
+            .iter()
+            .any(|about| is_csrf(&filled.browser, *about, given))
+        {
             Ok(filled)
         } else {
             Err(web.message(Message::StaleForm))
@@ -239,7 +247,7 @@ async fn home(State(web): Shared, headers: HeaderMap) -> Response {
         },
     };
     let start = Start {
-        csrf: csrf(&browser).into(),
+        csrf: csrf(&browser, None).into(),
     };
     with_cookies(web.page(Page::Start(start)), &cookies)
 }
@@ -247,7 +255,7 @@ async fn home(State(web): Shared, headers: HeaderMap) -> Response {
 async fn sign_in(State(web): Shared, request: Request) -> Response {
     let ticket = Name::Ticket.of(request.headers());
     let session = Name::Session.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[None, session.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -317,7 +325,7 @@ async fn code(State(web): Shared, headers: HeaderMap) -> Response {
             machine: shown.machine,
             code: shown.code,
             expires_at: shown.expires_at,
-            csrf: csrf(&browser).into(),
+            csrf: csrf(&browser, Some(&ticket)).into(),
         })),
         Ok(None) => web.message(Message::PairingOver(PairingEnd::Gone)),
         Err(error) => web.failed(error),
@@ -326,7 +334,7 @@ async fn code(State(web): Shared, headers: HeaderMap) -> Response {
 
 async fn not_me(State(web): Shared, request: Request) -> Response {
     let ticket = Name::Ticket.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[ticket.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -355,7 +363,7 @@ async fn question(State(web): Shared, headers: HeaderMap) -> Response {
             person: question.person,
             user: question.user.name,
             expires_at: question.expires_at,
-            csrf: csrf(&browser).into(),
+            csrf: csrf(&browser, Some(&handle)).into(),
         })),
         Ok(None) => web.message(Message::SignInOver),
         Err(error) => web.failed(error),
@@ -364,7 +372,7 @@ async fn question(State(web): Shared, headers: HeaderMap) -> Response {
 
 async fn confirm(State(web): Shared, request: Request) -> Response {
     let handle = Name::Waiting.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[handle.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -435,7 +443,7 @@ impl Web {
 
 async fn end_session(State(web): Shared, request: Request) -> Response {
     let session = Name::Session.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[session.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -447,7 +455,7 @@ async fn end_session(State(web): Shared, request: Request) -> Response {
 
 async fn end_sessions(State(web): Shared, request: Request) -> Response {
     let session = Name::Session.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[session.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -457,7 +465,7 @@ async fn end_sessions(State(web): Shared, request: Request) -> Response {
 
 async fn try_resource(State(web): Shared, request: Request) -> Response {
     let session = Name::Session.of(request.headers());
-    let filled = match Filled::of(&web, request).await {
+    let filled = match Filled::of(&web, request, &[session.as_ref()]).await {
         Ok(filled) => filled,
         Err(refusal) => return refusal,
     };
@@ -481,7 +489,7 @@ async fn try_resource(State(web): Shared, request: Request) -> Response {
 
 async fn sign_out(State(web): Shared, request: Request) -> Response {
     let session = Name::Session.of(request.headers());
-    if let Err(refusal) = Filled::of(&web, request).await {
+    if let Err(refusal) = Filled::of(&web, request, &[session.as_ref()]).await {
         return refusal;
     }
     if let Some(session) = session
@@ -494,7 +502,7 @@ async fn sign_out(State(web): Shared, request: Request) -> Response {
 
 async fn sign_out_everywhere(State(web): Shared, request: Request) -> Response {
     let session = Name::Session.of(request.headers());
-    if let Err(refusal) = Filled::of(&web, request).await {
+    if let Err(refusal) = Filled::of(&web, request, &[session.as_ref()]).await {
         return refusal;
     }
     let Some(session) = session else {

@@ -169,4 +169,8 @@ async fn a_second_hub_and_what_is_no_socket_are_told() {
     std::fs::write(machine.socket(), "x").unwrap();
     let (good, said) = machine.command(&["serve"]);
     assert!(!good && said.contains("is not a socket"), "{said}");
+    let wide = std::os::unix::fs::PermissionsExt::from_mode(0o664);
+    std::fs::set_permissions(machine.settings(), wide).unwrap();
+    let (good, said) = machine.command(&["check"]);
+    assert!(!good && said.contains("others can write it"), "{said}");
 }

@@ -127,3 +127,32 @@ async fn a_launcher_opens_sessions_for_the_users_on_its_list_and_takes_them_alon
     );
     assert!(!audit.contains(&key) && !audit.contains(cookie), "{audit}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_restored_back_up_brings_back_ends_with_revoke_all() {
+    let (ada, launcher) = (Local::new("ada"), Local::new("jupyter"));
+    let mut machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
+    let uid = launcher.uid.to_string();
+    let (good, key) = machine.command(&[
+        "launcher", "add", "jupyter", "--users", &ada.name, "--uid", &uid,
+    ]);
+    assert!(good, "{key}");
+    machine.stop().await;
+    let database = machine.directory.path().join("lib/hub.db");
+    let back_up = std::fs::read(&database).unwrap();
+    machine.start().await;
+    machine.command(&["launcher", "remove", "jupyter"]);
+    machine.stop().await;
+    std::fs::write(&database, back_up).unwrap();
+    machine.start().await;
+    let wanted = json!({"user": ada.name});
+    let opened = launched(&machine, launcher.uid, key.trim(), &wanted);
+    assert!(
+        opened["failure"].is_null(),
+        "so the first step is needed: {opened}"
+    );
+    let (good, said) = machine.command(&["revoke", "--all"]);
+    assert!(good && said.contains("launchers need new keys"), "{said}");
+    let refused = launched(&machine, launcher.uid, key.trim(), &wanted);
+    assert_eq!(refused["failure"]["kind"], "bad_cookie", "{refused}");
+}

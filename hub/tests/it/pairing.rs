@@ -223,3 +223,32 @@ async fn nobody_pairs_without_the_administrators_word_or_anew() {
     let (good, said) = machine.command(&["pair", "root"]);
     assert!(!good && said.contains("is root"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_permission_binds_once_whatever_was_shown_before() {
+    let ada = Local::new("ada");
+    let machine = machine(&ada, &["first", "second"]).await;
+    let mut asked = Vec::new();
+    for person in ["first", "second"] {
+        let (id, address) = begin(&machine, &ada).await;
+        let mut browser = Browser::new(&machine.page);
+        let page = signed_in(&machine, &mut browser, &address, person).await;
+        asked.push((id, code(&page)));
+    }
+    let (id, code) = &asked[0];
+    assert_eq!(
+        pair(&machine, &ada, id, code)["result"]["state"],
+        "signed_in"
+    );
+    let (good, said) = machine.command(&["unbind", &ada.name]);
+    assert!(good, "{said}");
+    let (id, code) = &asked[1];
+    assert_eq!(
+        pair(&machine, &ada, id, code)["failure"]["kind"],
+        "access_denied"
+    );
+    assert_eq!(
+        machine.token(&ada, STORAGE)["oauth2_error"]["error"],
+        "login_required"
+    );
+}

@@ -311,3 +311,56 @@ async fn a_resource_is_tried_without_a_token_being_shown() {
         .await;
     assert!(!nonsense.text.contains("<b>"), "{}", nonsense.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_page_in_another_tab_does_nothing_to_somebody_else() {
+    let (ada, bob) = (Local::new("ada"), Local::new("bob"));
+    let people = vec![User::new("Ada", &ada.upn()), User::new("Bob", &bob.upn())];
+    let machine = Machine::new(people, |settings| settings).await;
+    let mut browser = Browser::new(&machine.page);
+    let about_ada = browser.sign_in(&ada.upn()).await;
+    let about_bob = browser.sign_in(&bob.upn()).await;
+    // A yes to Ada must not sign Bob in.
+    let stale = browser
+        .press(&about_ada, "/confirm", &[("answer", "yes")])
+        .await;
+    assert_eq!(stale.status, StatusCode::FORBIDDEN, "{}", stale.text);
+    let of_bob = browser
+        .press(&about_bob, "/confirm", &[("answer", "yes")])
+        .await;
+    assert_eq!(of_bob.heading(), "Your Azure sign-in");
+    browser.press(&of_bob, "/sign-out", &[]).await;
+    let question = browser.sign_in(&ada.upn()).await;
+    browser
+        .press(&question, "/confirm", &[("answer", "yes")])
+        .await;
+    let stale = browser.press(&of_bob, "/sign-out-everywhere", &[]).await;
+    assert_eq!(stale.status, StatusCode::FORBIDDEN, "{}", stale.text);
+    for user in [&ada, &bob] {
+        assert_eq!(subject(&machine.token(user, STORAGE)), user.upn());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_not_taken_in() {
+    let machine = Machine::new(vec![User::default()], |settings| settings).await;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .unwrap();
+    for path in ["/launcher/sessions", "/sign-in"] {
+        let url = machine.page.join(path).unwrap();
+        let reply = http
+            .post(url)
+            .body(vec![b'x'; 20_000])
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            reply.status().is_client_error(),
+            "{path}: {}",
+            reply.status()
+        );
+    }
+}

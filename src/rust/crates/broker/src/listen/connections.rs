@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -68,7 +70,11 @@ impl Connections {
                 drop(held);
                 return;
             }
-            make_room(&mut held, self.limits.connections, |_| true);
+            // Where every connection has a request, one more is closed: the files of the others would be spent on it.
+            if !make_room(&mut held, self.limits.connections, |_| true) {
+                drop(held);
+                return;
+            }
             held.insert(
                 id,
                 Connection {
@@ -129,28 +135,83 @@ fn make_room(
 
 async fn answer(
     service: Router,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     peer: Peer,
     requests: Arc<AtomicUsize>,
 ) -> Result<Response<Body>, Infallible> {
-    let _busy = Busy::new(requests);
+    let busy = Busy::new(requests);
+    let arrived = Arc::clone(&busy.0);
+    let mut request = request.map(|incoming| Body::new(Arriving { incoming, arrived }));
+    if request.body().is_end_stream() {
+        busy.0.begin();
+    }
     request.extensions_mut().insert(peer);
-    service.oneshot(request.map(Body::new)).await
+    service.oneshot(request).await
 }
 
-/// A request under way.
-struct Busy(Arc<AtomicUsize>);
+/// A request's body. While it is still to come its connection may go, as one without a request: else whoever sends a part of
+/// one holds a place for nothing.
+struct Arriving {
+    incoming: Incoming,
+    arrived: Arc<Counted>,
+}
+
+impl hyper::body::Body for Arriving {
+    type Data = <Incoming as hyper::body::Body>::Data;
+    type Error = <Incoming as hyper::body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream() {
+            self.arrived.begin();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A request that is counted once it has arrived whole.
+struct Counted {
+    is_counted: AtomicBool,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn begin(&self) {
+        if !self.is_counted.swap(true, Ordering::AcqRel) {
+            self.requests.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// A request, until it is answered.
+struct Busy(Arc<Counted>);
 
 impl Busy {
     fn new(requests: Arc<AtomicUsize>) -> Self {
-        requests.fetch_add(1, Ordering::AcqRel);
-        Self(requests)
+        Self(Arc::new(Counted {
+            is_counted: AtomicBool::new(false),
+            requests,
+        }))
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        // What is left of the body counts no more.
+        if self.0.is_counted.swap(true, Ordering::AcqRel) {
+            self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -37,7 +37,8 @@ const MOST_CONNECTIONS: usize = 4_096;
 pub struct Limits {
     /// How long a connection may be silent between two requests, or take for the head of one.
     pub silence: Duration,
-    /// How many connections are held. One more takes the place of the oldest that has no request under way.
+    /// How many connections are held. One more takes the place of the oldest that has no request under way; if every one has,
+    /// it is closed.
     pub connections: usize,
     /// How many of them one user may have at a Unix socket. One more takes the place of the user's own, or is closed.
     pub of_one_user: usize,

@@ -112,6 +112,30 @@ async fn one_connection_too_many_takes_the_place_of_the_oldest_without_a_request
     ask(&mut streams[2]).await.unwrap();
 }
 
+#[tokio::test]
+async fn half_a_body_holds_no_place() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let read = |body: axum::body::Bytes| async move { body.len().to_string() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _server = Server::start(listener, Router::new().fallback(read), limits);
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let half = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx";
+        stream.write_all(half).await.unwrap();
+        slow.push(stream);
+    }
+    for stream in &mut slow[..3] {
+        assert!(is_closed(stream).await);
+    }
+    let mut other = TcpStream::connect(address).await.unwrap();
+    assert_eq!(ask(&mut other).await.unwrap(), "0");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn one_user_holds_no_more_connections_than_their_share() {
