@@ -212,7 +212,8 @@ impl Hub {
         Ok(Ok(Some(())))
     }
 
-    async fn pairing_user(&self, ticket: &str) -> Result<Option<LocalUser>, Error> {
+    /// The user whose session waits for this ticket.
+    pub(crate) async fn pairing_user(&self, ticket: &str) -> Result<Option<LocalUser>, Error> {
         let look =
             |bytes: &[u8]| Change::None(Pairing::read(bytes).map(|pairing| pairing.local_user()));
         let found = self
@@ -393,6 +394,14 @@ impl Hub {
             self.store.bind(&binding).await.map_err(of_store)?,
             Bound::New
         ) {
+            let row = AuditRow {
+                account: Some(account),
+                user: Some(user.clone()),
+                result: "access_denied".to_owned(),
+                detail: Some("bound otherwise".to_owned()),
+                ..self.row(Event::Bind)
+            };
+            self.note(row).await?;
             return Err(Error::new(
                 Kind::AccessDenied,
                 "this account or this user is bound already",

@@ -303,10 +303,15 @@ async fn ticket(State(web): Shared, Path(ticket): Path<String>) -> Response {
     {
         return web.message(Message::NotFound);
     }
-    web.redirect(
-        paths::HOME,
-        &[Name::Ticket.set(&ticket.into()), Name::Session.unset()],
-    )
+    // A link that somebody made up changes nothing.
+    match web.hub.pairing_user(&ticket).await {
+        Ok(Some(_)) => web.redirect(
+            paths::HOME,
+            &[Name::Ticket.set(&ticket.into()), Name::Session.unset()],
+        ),
+        Ok(None) => web.message(Message::PairingOver(PairingEnd::Gone)),
+        Err(error) => web.failed(error),
+    }
 }
 
 async fn code(State(web): Shared, headers: HeaderMap) -> Response {

@@ -351,7 +351,17 @@ impl Hub {
         };
         match self.store.bind(&binding).await.map_err(of_store)? {
             Bound::New | Bound::Already => {}
-            Bound::Conflict(_) => return Err(Failed::Bound(waiting.person(account), user)),
+            Bound::Conflict(_) => {
+                let row = AuditRow {
+                    account: Some(account),
+                    user: Some(user.clone()),
+                    result: "access_denied".to_owned(),
+                    detail: Some("bound otherwise".to_owned()),
+                    ..self.row(Event::Bind)
+                };
+                self.note(row).await?;
+                return Err(Failed::Bound(waiting.person(account), user));
+            }
         }
         let row = AuditRow {
             account: Some(account),
