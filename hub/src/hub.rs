@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::configuration::Configuration;
+use crate::doors::socket::of_store;
 use crate::keys::Keys;
 use crate::limits::{Allowance, Limiter};
 use crate::local_user::{LocalUser, NotServed, Rules};
@@ -90,6 +91,11 @@ impl Hub {
             correlation_id: None,
             detail: None,
         }
+    }
+
+    /// Adds a row to the audit. What cannot be noted must not happen.
+    pub(crate) async fn note(&self, row: AuditRow) -> Result<(), Error> {
+        self.store.append(&row).await.map_err(of_store)
     }
 
     /// What tells one sign-in of an account from another, and nobody can guess.

@@ -17,7 +17,7 @@ use crate::configuration::Unmapped;
 use crate::doors::socket::of_store;
 use crate::hub::Hub;
 use crate::local_user::LocalUser;
-use crate::store::{Binding, Bound, BoundBy, Change, Event, ProfileNames};
+use crate::store::{AuditRow, Binding, Bound, BoundBy, Change, Event, ProfileNames};
 
 /// How long a session waits for a sign-in.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -201,11 +201,13 @@ impl Hub {
         if changed != Some(true) {
             return Ok(Ok(None));
         }
-        let mut row = self.row(Event::Pair);
-        row.account = Some(identity.account);
-        row.user = Some(user);
-        row.detail = Some("a code is shown".to_owned());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            account: Some(identity.account),
+            user: Some(user),
+            detail: Some("a code is shown".to_owned()),
+            ..self.row(Event::Pair)
+        };
+        self.note(row).await?;
         self.signed_in_somewhere.notify_waiters();
         Ok(Ok(Some(())))
     }
@@ -280,12 +282,14 @@ impl Hub {
         let Some((user, account)) = stopped.flatten() else {
             return Ok(false);
         };
-        let mut row = self.row(Event::Pair);
-        row.account = account;
-        row.user = Some(user);
-        row.result = "access_denied".to_owned();
-        row.detail = Some("the person who signed in did not begin it".to_owned());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            account,
+            user: Some(user),
+            result: "access_denied".to_owned(),
+            detail: Some("the person who signed in did not begin it".to_owned()),
+            ..self.row(Event::Pair)
+        };
+        self.note(row).await?;
         self.signed_in_somewhere.notify_waiters();
         Ok(true)
     }
@@ -347,11 +351,13 @@ impl Hub {
                 "nobody has signed in on the hub's page yet",
             )),
             Some(Tried::Wrong { tries_left }) => {
-                let mut row = self.row(Event::Pair);
-                row.user = Some(user.clone());
-                row.result = "access_denied".to_owned();
-                row.detail = Some(format!("a wrong code, {tries_left} tries left"));
-                self.store.append(&row).await.map_err(of_store)?;
+                let row = AuditRow {
+                    user: Some(user.clone()),
+                    result: "access_denied".to_owned(),
+                    detail: Some(format!("a wrong code, {tries_left} tries left")),
+                    ..self.row(Event::Pair)
+                };
+                self.note(row).await?;
                 if tries_left == 0 {
                     return over("the code was wrong three times; the sign-in was thrown away");
                 }
@@ -386,11 +392,13 @@ impl Hub {
             .remedied(Some("Ask the hub's administrator to unbind it.")));
         }
         self.store.end_permit(user).await.map_err(of_store)?;
-        let mut row = self.row(Event::Bind);
-        row.account = Some(account);
-        row.user = Some(user.clone());
-        row.detail = Some("by a code".to_owned());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            account: Some(account),
+            user: Some(user.clone()),
+            detail: Some("by a code".to_owned()),
+            ..self.row(Event::Bind)
+        };
+        self.note(row).await?;
         let names = ProfileNames {
             username: signed_in.username.unwrap_or_default(),
             name: signed_in.name.unwrap_or_default(),

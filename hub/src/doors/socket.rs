@@ -30,7 +30,7 @@ use crate::desk::SocketDesk;
 use crate::hub::Hub;
 use crate::local_user::LocalUser;
 use crate::pairing::{self, Awaited};
-use crate::store::{Event, NewSession, OpenedBy, StoreError};
+use crate::store::{AuditRow, Event, NewSession, OpenedBy, StoreError};
 use crate::web::TICKET;
 
 /// The longest that a request waits for a person, in seconds: shorter than what its sender waits for the reply.
@@ -312,11 +312,13 @@ impl Hub {
             expires_at,
         };
         let (id, cookie) = self.store.open_session(session).await.map_err(of_store)?;
-        let mut row = self.row(Event::OpenSession);
-        row.user = Some(user.clone());
-        row.session = Some(id.as_str().to_owned());
-        row.machine = Some(self.machine.clone());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            user: Some(user.clone()),
+            session: Some(id.as_str().to_owned()),
+            machine: Some(self.machine.clone()),
+            ..self.row(Event::OpenSession)
+        };
+        self.note(row).await?;
         Ok(Session {
             cookie: Secret(cookie),
             address,

@@ -25,7 +25,9 @@ use tokio::task::spawn_blocking;
 use crate::doors::socket::{of_store, read, some, written};
 use crate::hub::Hub;
 use crate::keys::Keys;
-use crate::store::{Binding, Event, From, Launcher, OpenedBy, Recorded, Session, StoreError};
+use crate::store::{
+    AuditRow, Binding, Event, From, Launcher, OpenedBy, Recorded, Session, StoreError,
+};
 
 /// Who has signed in or is bound: takes `{}`, gives a list of [`Person`].
 pub const PEOPLE: &str = "people";
@@ -387,10 +389,12 @@ impl Hub {
         what: &str,
         account: Option<AccountId>,
     ) -> Result<(), Error> {
-        let mut row = self.row(Event::Command);
-        row.account = account;
-        row.detail = Some(format!("{what}, by uid {by}"));
-        self.store.append(&row).await.map_err(of_store)
+        let row = AuditRow {
+            account,
+            detail: Some(format!("{what}, by uid {by}")),
+            ..self.row(Event::Command)
+        };
+        self.note(row).await
     }
 
     async fn people(&self) -> Result<Vec<Person>, Error> {

@@ -16,7 +16,7 @@ use crate::desk::Caller;
 use crate::doors::socket::{of_store, some};
 use crate::hub::Hub;
 use crate::local_user::LocalUser;
-use crate::store::{self, Event, SessionId, StoreError};
+use crate::store::{self, AuditRow, Event, SessionId, StoreError};
 
 /// How long a browser stays signed in on the page.
 const LIFETIME: Duration = Duration::from_secs(8 * 3_600);
@@ -232,11 +232,13 @@ impl Web {
         event: Event,
         session: Option<SessionId>,
     ) -> Result<(), Error> {
-        let mut row = self.hub.row(event);
-        row.account = Some(visitor.account);
-        row.user = Some(visitor.user.clone());
-        row.session = session.map(|id| id.as_str().to_owned());
-        self.hub.store.append(&row).await.map_err(of_store)
+        let row = AuditRow {
+            account: Some(visitor.account),
+            user: Some(visitor.user.clone()),
+            session: session.map(|id| id.as_str().to_owned()),
+            ..self.hub.row(event)
+        };
+        self.hub.note(row).await
     }
 }
 

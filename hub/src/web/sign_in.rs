@@ -17,7 +17,7 @@ use crate::configuration::Unmapped;
 use crate::doors::socket::{of_store, some};
 use crate::hub::Hub;
 use crate::local_user::{LocalUser, NotServed};
-use crate::store::{Binding, Bound, BoundBy, Event, ProfileNames};
+use crate::store::{AuditRow, Binding, Bound, BoundBy, Event, ProfileNames};
 
 /// How long a person may take to sign in.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -166,10 +166,12 @@ impl Hub {
             match signed_in {
                 Ok(signed_in) => hub.recognised(&browser, signed_in, ticket).await,
                 Err(error) => {
-                    let mut row = hub.row(Event::SignIn);
-                    row.result = error.kind().as_str().to_owned();
-                    row.correlation_id = error.details().correlation_id.clone();
-                    hub.store.append(&row).await.map_err(of_store)?;
+                    let row = AuditRow {
+                        result: error.kind().as_str().to_owned(),
+                        correlation_id: error.details().correlation_id.clone(),
+                        ..hub.row(Event::SignIn)
+                    };
+                    hub.note(row).await?;
                     Err(error.into())
                 }
             }
@@ -319,11 +321,13 @@ impl Hub {
         let (account, waiting) = waiting_of(&waiting)?;
         let user = waiting.user();
         if !is_meant {
-            let mut row = self.row(Event::SignIn);
-            row.result = "declined".to_owned();
-            row.account = Some(account);
-            row.user = Some(user);
-            self.store.append(&row).await.map_err(of_store)?;
+            let row = AuditRow {
+                result: "declined".to_owned(),
+                account: Some(account),
+                user: Some(user),
+                ..self.row(Event::SignIn)
+            };
+            self.note(row).await?;
             return Ok(None);
         }
         // The name or the uid may have gone to somebody else since the question was put.
@@ -349,10 +353,12 @@ impl Hub {
             Bound::New | Bound::Already => {}
             Bound::Conflict(_) => return Err(Failed::Bound(waiting.person(account), user)),
         }
-        let mut row = self.row(Event::Bind);
-        row.account = Some(account);
-        row.user = Some(user.clone());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            account: Some(account),
+            user: Some(user.clone()),
+            ..self.row(Event::Bind)
+        };
+        self.note(row).await?;
         let names = ProfileNames {
             username: waiting.username.unwrap_or_default(),
             name: waiting.name.unwrap_or_default(),
@@ -370,10 +376,12 @@ impl Hub {
         refresh_token: SecretString,
         user: &LocalUser,
     ) -> Result<(), Error> {
-        let mut row = self.row(Event::SignIn);
-        row.account = Some(account);
-        row.user = Some(user.clone());
-        self.store.append(&row).await.map_err(of_store)?;
+        let row = AuditRow {
+            account: Some(account),
+            user: Some(user.clone()),
+            ..self.row(Event::SignIn)
+        };
+        self.note(row).await?;
         let exchanges = self.exchanges().await?;
         self.store
             .sign_in_person(account, names, refresh_token, self.now())
@@ -390,12 +398,14 @@ impl Hub {
         user: Option<&LocalUser>,
         why: &str,
     ) -> Result<(), Error> {
-        let mut row = self.row(Event::SignIn);
-        row.result = "access_denied".to_owned();
-        row.account = Some(identity.account);
-        row.user = user.cloned();
-        row.detail = Some(why.to_owned());
-        self.store.append(&row).await.map_err(of_store)
+        let row = AuditRow {
+            result: "access_denied".to_owned(),
+            account: Some(identity.account),
+            user: user.cloned(),
+            detail: Some(why.to_owned()),
+            ..self.row(Event::SignIn)
+        };
+        self.note(row).await
     }
 
     /// Signs an account out everywhere: its refresh token is deleted, and every session of its user ends.
@@ -426,10 +436,12 @@ impl Hub {
                 .await
                 .map_err(of_store)?;
         }
-        let mut row = self.row(Event::SignOut);
-        row.account = Some(account);
-        row.user = user.cloned();
-        self.store.append(&row).await.map_err(of_store)
+        let row = AuditRow {
+            account: Some(account),
+            user: user.cloned(),
+            ..self.row(Event::SignOut)
+        };
+        self.note(row).await
     }
 }
 

@@ -12,11 +12,7 @@ use crate::machine::{Local, Machine, STORAGE, post_as, subject};
 
 async fn signed_in(user: &Local) -> (Machine, Browser) {
     let machine = Machine::new(vec![User::new("Ada", &user.upn())], |settings| settings).await;
-    let mut browser = Browser::new(&machine.page);
-    let question = browser.sign_in(&user.upn()).await;
-    browser
-        .press(&question, "/confirm", &[("answer", "yes")])
-        .await;
+    let browser = machine.signed_in(user).await;
     assert_eq!(subject(&machine.token(user, STORAGE)), user.upn());
     (machine, browser)
 }

@@ -3,7 +3,6 @@
 use entra_emulator::User;
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
 use crate::machine::{Local, Machine, STORAGE, post_with, subject};
 
 fn launched(machine: &Machine, uid: u32, key: &str, body: &Value) -> Value {
@@ -22,11 +21,7 @@ fn launched(machine: &Machine, uid: u32, key: &str, body: &Value) -> Value {
 async fn a_launcher_opens_sessions_for_the_users_on_its_list_and_takes_them_along() {
     let (ada, bob, launcher) = (Local::new("ada"), Local::new("bob"), Local::new("jupyter"));
     let machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
-    let mut browser = Browser::new(&machine.page);
-    let question = browser.sign_in(&ada.upn()).await;
-    browser
-        .press(&question, "/confirm", &[("answer", "yes")])
-        .await;
+    machine.signed_in(&ada).await;
     let uid = launcher.uid.to_string();
     let add = [
         "launcher", "add", "jupyter", "--users", &ada.name, "--uid", &uid, "--for", "1d",

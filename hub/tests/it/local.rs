@@ -166,11 +166,7 @@ async fn a_name_that_goes_away_before_the_answer_is_bound_to_nobody() {
 async fn a_recycled_uid_gets_nothing_of_who_had_it_before() {
     let ada = Local::new("ada");
     let machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
-    let mut browser = Browser::new(&machine.page);
-    let question = browser.sign_in(&ada.upn()).await;
-    browser
-        .press(&question, "/confirm", &[("answer", "yes")])
-        .await;
+    let mut browser = machine.signed_in(&ada).await;
     assert_eq!(subject(&machine.token(&ada, STORAGE)), ada.upn());
     let session = machine.ask(&ada, "open_session", &json!({}));
     let cookie = session["cookie"].as_str().unwrap().to_owned();

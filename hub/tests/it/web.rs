@@ -219,11 +219,8 @@ async fn what_the_tenant_says_is_shown_without_markup() {
 async fn a_sign_out_ends_everything_and_says_what_it_cannot() {
     let ada = Local::new("ada");
     let machine = machine(&ada).await;
-    let mut browser = Browser::new(&machine.page);
-    let question = browser.sign_in(&ada.upn()).await;
-    let account = browser
-        .press(&question, "/confirm", &[("answer", "yes")])
-        .await;
+    let mut browser = machine.signed_in(&ada).await;
+    let account = browser.open(&machine.page).await;
     let session = machine.ask(&ada, "open_session", &json!({}));
     let cookie = session["cookie"].as_str().unwrap().to_owned();
     assert_eq!(
@@ -305,11 +302,8 @@ async fn a_session_is_ended_by_its_own_user_alone() {
 async fn a_resource_is_tried_without_a_token_being_shown() {
     let ada = Local::new("ada");
     let machine = machine(&ada).await;
-    let mut browser = Browser::new(&machine.page);
-    let question = browser.sign_in(&ada.upn()).await;
-    let account = browser
-        .press(&question, "/confirm", &[("answer", "yes")])
-        .await;
+    let mut browser = machine.signed_in(&ada).await;
+    let account = browser.open(&machine.page).await;
     let good = browser
         .press(&account, "/try", &[("resource", STORAGE)])
         .await;
