@@ -60,7 +60,7 @@ class Case(unittest.TestCase):
         programs = (os.environ["ENTRAR"], os.environ["HUB"], os.environ["LIBRARY"])
         cls.machine = cls.enterClassContext(Machine(*programs, cls.users, **options))
 
-    def visit(self, name, user, title, address=None, **visit):
+    def visit(self, name, user, title, address=None, status=200, **visit):
         """The last page of a person's who signs in with the hub's button and then goes on."""
         went = BROWSER.visit(
             name=name,
@@ -71,7 +71,9 @@ class Case(unittest.TestCase):
             user=user.upn,
             **visit,
         )
-        self.assertEqual(went["console"], [], name)
+        # Chromium writes a line for each page with another status than 200.
+        self.assertEqual([line for line in went["console"] if f"status of {status} " not in line], [], name)
+        self.assertEqual(went["status"], status)
         self.assertLessEqual(set(went["hosts"]), {"localhost", "127.0.0.1"})
         self.assertEqual(went["overflow"], 0)
         for address in went["history"]:
@@ -278,6 +280,7 @@ class Paired(Case):
         (cls.pat,) = cls.users
 
     def test_1_until_it_is_opened_nobody_signs_in(self):
+        self.visit("pair-closed", self.pat, "Your account has no local user here", status=403)
         self.assert_refused(self.pat, "sign_in_required", self.machine.page)
         self.assertEqual(self.machine.rows("people"), [])
 

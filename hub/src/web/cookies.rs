@@ -22,6 +22,8 @@ pub(super) enum Name {
     Waiting,
     /// Which session of a local user asks for this sign-in.
     Ticket,
+    /// What came of the last sign-in.
+    Outcome,
 }
 
 impl Name {
@@ -31,6 +33,7 @@ impl Name {
             Self::Session => "__Host-entrar-session",
             Self::Waiting => "__Host-entrar-waiting",
             Self::Ticket => "__Host-entrar-ticket",
+            Self::Outcome => "__Host-entrar-outcome",
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod cookies;
+mod outcomes;
 pub mod pages;
 mod routes;
 mod sign_in;

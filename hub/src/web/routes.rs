@@ -17,10 +17,12 @@ use entrar_broker::rpc::app;
 use entrar_core::error::{Error, Kind};
 use entrar_core::rpc::METHOD;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use url::Url;
 
 use super::cookies::{Name, csrf, is_csrf};
+use super::outcomes::Outcomes;
 use super::pages::{
     Confirm, Leaving, Message, Notice, Page, Pairing, PairingEnd, Person, Site, Start, headers,
     paths,
@@ -36,6 +38,10 @@ use crate::hub::Hub;
 pub const TICKET: &str = "ticket";
 /// The path of the page that shows a code.
 const PAIRING: &str = "/pairing";
+/// The path of what came of a sign-in.
+const OUTCOME: &str = "/outcome";
+/// The path of what is said to a browser that did not begin the sign-in that it brings the answer to.
+const OTHER_BROWSER: &str = "/other-browser";
 /// The largest form, in bytes.
 const LARGEST_FORM: usize = 16 * 1024;
 /// What browsers say of where a request comes from (Fetch Metadata).
@@ -45,6 +51,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(super) struct Web {
     pub(super) hub: Arc<Hub>,
     pub(super) site: Site,
+    outcomes: Outcomes,
 }
 
 type Shared = State<Arc<Web>>;
@@ -54,6 +61,7 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
     let web = Arc::new(Web {
         site: site(hub),
         hub: Arc::clone(hub),
+        outcomes: Outcomes::default(),
     });
     let rpc = app(Arc::new(CookieDesk::public(hub)));
     Router::new()
@@ -71,6 +79,8 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
             get(ticket).fallback(only_get),
         )
         .route(PAIRING, get(code).fallback(only_get))
+        .route(OUTCOME, get(outcome).fallback(only_get))
+        .route(OTHER_BROWSER, get(other_browser).fallback(only_get))
         .route(paths::NOT_ME, post(not_me).fallback(only_post))
         .route(paths::TRY, post(try_resource).fallback(only_post))
         .route(paths::SIGN_OUT, post(sign_out).fallback(only_post))
@@ -160,11 +170,7 @@ impl Web {
 
     /// A fault of the hub's own, or of the tenant.
     pub(super) fn failed(&self, error: Error) -> Response {
-        self.message(match error.kind() {
-            Kind::ServerError => Message::Fault,
-            _ if error.message() == DATABASE => Message::Unavailable,
-            _ => Message::Failed(error),
-        })
+        self.message(message_of(error))
     }
 
     /// Sends the browser on to one of our own pages, by GET.
@@ -175,6 +181,14 @@ impl Web {
             [(LOCATION, path)],
         );
         with_cookies(reply.into_response(), cookies)
+    }
+}
+
+fn message_of(error: Error) -> Message {
+    match error.kind() {
+        Kind::ServerError => Message::Fault,
+        _ if error.message() == DATABASE => Message::Unavailable,
+        _ => Message::Failed(error),
     }
 }
 
@@ -279,7 +293,7 @@ async fn sign_in(State(web): Shared, request: Request) -> Response {
 
 async fn callback(State(web): Shared, uri: Uri, headers: HeaderMap) -> Response {
     let Some(browser) = Name::Browser.of(&headers) else {
-        return web.message(Message::OtherBrowser);
+        return web.redirect(OTHER_BROWSER, &[]);
     };
     match web
         .hub
@@ -289,8 +303,21 @@ async fn callback(State(web): Shared, uri: Uri, headers: HeaderMap) -> Response 
         Ok(Finished::SignedIn(account)) => web.enter(account).await,
         Ok(Finished::Asked(handle)) => web.redirect(paths::CONFIRM, &[Name::Waiting.set(&handle)]),
         Ok(Finished::Code) => web.redirect(PAIRING, &[]),
-        Err(failed) => web.not_signed_in(failed),
+        Err(Failed::NotThisOne) => web.redirect(OTHER_BROWSER, &[]),
+        Err(failed) => web.elsewhere(not_signed_in(failed)),
     }
+}
+
+async fn outcome(State(web): Shared, headers: HeaderMap) -> Response {
+    let handle = Name::Outcome.of(&headers);
+    match handle.and_then(|handle| web.outcomes.of(&handle, Instant::now())) {
+        Some(message) => web.message(message),
+        None => web.redirect(paths::HOME, &[]),
+    }
+}
+
+async fn other_browser(State(web): Shared) -> Response {
+    web.message(Message::OtherBrowser)
 }
 
 /// A session of a local user has shown this address: the sign-in is for that one.
@@ -393,7 +420,7 @@ async fn confirm(State(web): Shared, request: Request) -> Response {
         Ok(Some(account)) => web.enter(account).await,
         Ok(None) if is_meant => web.message(Message::SignInOver),
         Ok(None) => web.message(Message::Declined),
-        Err(failed) => web.not_signed_in(failed),
+        Err(failed) => web.message(not_signed_in(failed)),
     };
     with_cookies(response, &[Name::Waiting.unset()])
 }
@@ -410,39 +437,50 @@ impl Web {
                     Name::Ticket.unset(),
                 ],
             ),
-            Err(error) => self.failed(of_store(error)),
+            Err(error) => self.elsewhere(message_of(of_store(error))),
         }
     }
 
-    fn not_signed_in(&self, failed: Failed) -> Response {
-        self.message(match failed {
-            Failed::NotThisOne => Message::OtherBrowser,
-            Failed::PairingOver => Message::PairingOver(PairingEnd::Gone),
-            Failed::Error(error) => return self.failed(error),
-            Failed::Unmapped(why, identity) => {
-                let person = Person {
-                    name: identity.name,
-                    username: identity.username,
-                    account: identity.account,
-                };
-                match why {
-                    Unmapped::Guest => Message::Guest { person },
-                    Unmapped::Tenant | Unmapped::NoUpn | Unmapped::Rule => Message::NotMapped {
-                        person,
-                        upn: identity.upn,
-                    },
-                }
+    /// Shows a message at an address of its own, without the code of this one.
+    fn elsewhere(&self, message: Message) -> Response {
+        let Ok(handle) = random::text::<32>() else {
+            return self.message(Message::Unavailable);
+        };
+        let handle = SecretString::from(handle);
+        let cookie = Name::Outcome.set(&handle);
+        self.outcomes.keep(handle, message, Instant::now());
+        self.redirect(OUTCOME, &[cookie])
+    }
+}
+
+fn not_signed_in(failed: Failed) -> Message {
+    match failed {
+        Failed::NotThisOne => Message::OtherBrowser,
+        Failed::PairingOver => Message::PairingOver(PairingEnd::Gone),
+        Failed::Error(error) => message_of(error),
+        Failed::Unmapped(why, identity) => {
+            let person = Person {
+                name: identity.name,
+                username: identity.username,
+                account: identity.account,
+            };
+            match why {
+                Unmapped::Guest => Message::Guest { person },
+                Unmapped::Tenant | Unmapped::NoUpn | Unmapped::Rule => Message::NotMapped {
+                    person,
+                    upn: identity.upn,
+                },
             }
-            Failed::NotServed(person, user, why) => Message::UserRefused {
-                person,
-                why: format!("{user} {why}."),
-                user,
-            },
-            Failed::Bound(person, user) => Message::Conflict {
-                person,
-                user: user.name,
-            },
-        })
+        }
+        Failed::NotServed(person, user, why) => Message::UserRefused {
+            person,
+            why: format!("{user} {why}."),
+            user,
+        },
+        Failed::Bound(person, user) => Message::Conflict {
+            person,
+            user: user.name,
+        },
     }
 }
 

@@ -57,6 +57,7 @@ async fn an_answer_counts_in_the_browser_that_began_and_once() {
     other.open(&machine.page).await;
     let refused = other.open(&answer).await;
     assert!(refused.status.is_client_error(), "{}", refused.status);
+    assert_eq!(refused.url, machine.page.join("/other-browser").unwrap());
     is_closed(&refused);
     // Nor does a wrong state, or a POST.
     let mut wrong = answer.clone();
@@ -206,6 +207,12 @@ async fn what_the_tenant_says_is_shown_without_markup() {
         page.text
     );
     is_closed(&page);
+    // What the browser shows, and keeps, is not the address with the answer.
+    let outcome = machine.page.join("/outcome").unwrap();
+    assert_eq!(page.url, outcome);
+    assert_eq!(browser.open(&outcome).await.text, page.text);
+    let mut other = Browser::new(&machine.page);
+    assert_eq!(other.open(&outcome).await.url, machine.page);
 }
 
 #[tokio::test(flavor = "multi_thread")]
