@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::limits::{Allowance, Limiter};
 use crate::local_user::{LocalUser, NotServed, Rules};
 use crate::seal::{self, Fields};
-use crate::store::{AuditRow, Event, Store, StoreError};
+use crate::store::{AuditRow, Binding, Bound, BoundBy, Event, Store, StoreError};
 use crate::tenant::Tenant;
 
 /// The most of a text that a row of the audit holds, in characters.
@@ -117,6 +117,40 @@ impl Hub {
         self.store.append(&row).await
     }
 
+    /// Binds an account to a user, and notes it, or that either is bound otherwise; whether it was done. A code binds nothing
+    /// that was bound before.
+    pub(crate) async fn bind(
+        &self,
+        account: AccountId,
+        user: &LocalUser,
+        by: BoundBy,
+    ) -> Result<bool, Error> {
+        let binding = Binding {
+            account,
+            user: user.clone(),
+            by,
+            bound_at: self.now(),
+        };
+        let is_bound = match self.store.bind(&binding).await.map_err(of_store)? {
+            Bound::New => true,
+            Bound::Already => by != BoundBy::Pairing,
+            Bound::Conflict(_) => false,
+        };
+        let mut row = AuditRow {
+            account: Some(account),
+            user: Some(user.clone()),
+            ..self.row(Event::Bind)
+        };
+        if !is_bound {
+            row.result = "access_denied".to_owned();
+            row.detail = Some("bound otherwise".to_owned());
+        } else if by == BoundBy::Pairing {
+            row.detail = Some("by a code".to_owned());
+        }
+        self.note(row).await?;
+        Ok(is_bound)
+    }
+
     /// What tells one sign-in of an account from another, and nobody can guess.
     pub(crate) fn mark(
         &self,
@@ -201,4 +235,12 @@ impl Hub {
             format!("nobody is signed in here: sign in at {page}"),
         )
     }
+}
+
+/// The system gives nothing that nobody can guess.
+pub(crate) fn no_random_bytes(error: &getrandom::Error) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("the system gives no random bytes: {error}"),
+    )
 }

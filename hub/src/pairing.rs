@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq;
 
 use crate::configuration::Unmapped;
 use crate::doors::socket::of_store;
-use crate::hub::Hub;
+use crate::hub::{Hub, no_random_bytes};
 use crate::local_user::LocalUser;
-use crate::store::{AuditRow, Binding, Bound, BoundBy, Change, Event, ProfileNames};
+use crate::store::{AuditRow, BoundBy, Change, Event, ProfileNames};
 
 /// How long a session waits for a sign-in.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -383,25 +383,7 @@ impl Hub {
             )
             .remedied(Some("Ask them for `entrar-hub pair`.")));
         }
-        let binding = Binding {
-            account,
-            user: user.clone(),
-            by: BoundBy::Pairing,
-            bound_at: self.now(),
-        };
-        // Nothing is ever bound anew by a code.
-        if !matches!(
-            self.store.bind(&binding).await.map_err(of_store)?,
-            Bound::New
-        ) {
-            let row = AuditRow {
-                account: Some(account),
-                user: Some(user.clone()),
-                result: "access_denied".to_owned(),
-                detail: Some("bound otherwise".to_owned()),
-                ..self.row(Event::Bind)
-            };
-            self.note(row).await?;
+        if !self.bind(account, user, BoundBy::Pairing).await? {
             return Err(Error::new(
                 Kind::AccessDenied,
                 "this account or this user is bound already",
@@ -409,13 +391,6 @@ impl Hub {
             .remedied(Some("Ask the hub's administrator to unbind it.")));
         }
         self.store.end_permit(user).await.map_err(of_store)?;
-        let row = AuditRow {
-            account: Some(account),
-            user: Some(user.clone()),
-            detail: Some("by a code".to_owned()),
-            ..self.row(Event::Bind)
-        };
-        self.note(row).await?;
         let names = ProfileNames {
             username: signed_in.username.unwrap_or_default(),
             name: signed_in.name.unwrap_or_default(),
@@ -473,13 +448,6 @@ fn code() -> Result<String, Error> {
 
 fn random_text() -> Result<String, Error> {
     random::text::<32>().map_err(|error| no_random_bytes(&error))
-}
-
-fn no_random_bytes(error: &getrandom::Error) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        format!("the system gives no random bytes: {error}"),
-    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! began, and taken once.
 
 use entrar_core::time::UnixTime;
+use rusqlite::Row;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -54,17 +55,10 @@ impl Store {
                 "DELETE FROM sign_ins WHERE state_hash = ? AND browser_hash = ?
                  RETURNING expires_at, sealed, key_id",
                 (state, browser),
-                |row| {
-                    let sealed = Sealed {
-                        bytes: row.get(1)?,
-                        key_id: row.get(2)?,
-                    };
-                    Ok((UnixTime::new(row.get(0)?), sealed))
-                },
+                |row| kept_at(row, 0),
             )?;
             Ok(taken.map(|(expires_at, sealed)| {
-                let fields = fields(&state, &browser, expires_at);
-                let opened = db.open(TABLE, "a sign-in under way", &fields, &sealed);
+                let opened = open(db, &state, &browser, expires_at, &sealed);
                 (expires_at, opened)
             }))
         };
@@ -75,9 +69,7 @@ impl Store {
             None => Ok(None),
         }
     }
-}
 
-impl Store {
     /// What was kept for this `state`, which stays.
     ///
     /// # Errors
@@ -93,20 +85,11 @@ impl Store {
             let found = db.row(
                 "SELECT expires_at, sealed, key_id FROM sign_ins WHERE state_hash = ? AND browser_hash = ?",
                 (state, browser),
-                |row| {
-                    let sealed = Sealed {
-                        bytes: row.get(1)?,
-                        key_id: row.get(2)?,
-                    };
-                    Ok((UnixTime::new(row.get(0)?), sealed))
-                },
+                |row| kept_at(row, 0),
             )?;
             let current = found.filter(|(expires_at, _)| now < *expires_at);
             current
-                .map(|(expires_at, sealed)| {
-                    let fields = fields(&state, &browser, expires_at);
-                    db.open(TABLE, "a sign-in under way", &fields, &sealed)
-                })
+                .map(|(expires_at, sealed)| open(db, &state, &browser, expires_at, &sealed))
                 .transpose()
         };
         self.threads.read(run).await
@@ -119,24 +102,39 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
         "SELECT state_hash, browser_hash, expires_at, sealed, key_id FROM sign_ins WHERE key_id <> ? LIMIT 100",
         (first,),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(3)?,
-                key_id: row.get(4)?,
-            };
             let hashes: ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
-            Ok((hashes, UnixTime::new(row.get(2)?), sealed))
+            Ok((hashes, kept_at(row, 2)?))
         },
     )?;
-    for ((state, browser), expires_at, sealed) in &found {
-        let fields = fields(state, browser, *expires_at);
-        let opened = db.open(TABLE, "a sign-in under way", &fields, sealed)?;
-        let sealed = db.seal(&fields, &opened)?;
+    for ((state, browser), (expires_at, sealed)) in &found {
+        let opened = open(db, state, browser, *expires_at, sealed)?;
+        let sealed = db.seal(&fields(state, browser, *expires_at), &opened)?;
         db.execute(
             "UPDATE sign_ins SET sealed = ?, key_id = ? WHERE state_hash = ?",
             (sealed.bytes, sealed.key_id, state),
         )?;
     }
     Ok(found.len() as u64)
+}
+
+/// When a sign-in expires, and what is sealed of it, from this column on.
+fn kept_at(row: &Row<'_>, first: usize) -> rusqlite::Result<(UnixTime, Sealed)> {
+    let sealed = Sealed {
+        bytes: row.get(first + 1)?,
+        key_id: row.get(first + 2)?,
+    };
+    Ok((UnixTime::new(row.get(first)?), sealed))
+}
+
+fn open(
+    db: &Db<'_>,
+    state: &[u8; 32],
+    browser: &[u8; 32],
+    expires_at: UnixTime,
+    sealed: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let fields = fields(state, browser, expires_at);
+    db.open(TABLE, "a sign-in under way", &fields, sealed)
 }
 
 fn fields(state: &[u8; 32], browser: &[u8; 32], expires_at: UnixTime) -> Fields {

@@ -33,8 +33,6 @@ pub struct WebSession {
     pub id: WebSessionId,
     /// Who is signed in there.
     pub account: AccountId,
-    /// What each form must carry. It is made from the cookie, and nowhere kept.
-    pub csrf: SecretString,
     /// Since when.
     pub opened_at: UnixTime,
     /// When it expires.
@@ -93,7 +91,7 @@ impl Store {
         let Some((id, _)) = cookie.split_once('.') else {
             return Ok(None);
         };
-        let (id, given, csrf) = (id.to_owned(), hash(cookie), csrf_of(cookie));
+        let (id, given) = (id.to_owned(), hash(cookie));
         let run = move |db: &Db<'_>| {
             let found = db.row(
                 &format!("SELECT {COLUMNS} FROM web_sessions WHERE id = ?"),
@@ -108,7 +106,6 @@ impl Store {
             Ok((is_same && now < row.expires_at).then_some(WebSession {
                 id: WebSessionId(id),
                 account: row.account,
-                csrf,
                 opened_at: row.opened_at,
                 expires_at: row.expires_at,
             }))
@@ -158,18 +155,6 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
         )?;
     }
     Ok(found.len() as u64)
-}
-
-/// Only who holds the cookie knows it, and who learns it from a page does not know the cookie.
-fn csrf_of(cookie: &str) -> SecretString {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use hmac::Mac as _;
-    let key = hash(cookie);
-    let csrf = crate::keys::hmac(&key)
-        .chain_update("entrar-hub: csrf")
-        .finalize();
-    URL_SAFE_NO_PAD.encode(csrf.into_bytes()).into()
 }
 
 struct Stored {

@@ -15,9 +15,9 @@ use url::Url;
 use super::pages::Person;
 use crate::configuration::Unmapped;
 use crate::doors::socket::{of_store, some};
-use crate::hub::Hub;
+use crate::hub::{Hub, no_random_bytes};
 use crate::local_user::{LocalUser, NotServed};
-use crate::store::{AuditRow, Binding, Bound, BoundBy, Event, ProfileNames};
+use crate::store::{AuditRow, BoundBy, Event, ProfileNames};
 
 /// How long a person may take to sign in.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -210,7 +210,7 @@ impl Hub {
             .await
             .map_err(of_store)?;
         if let Some(binding) = bound {
-            let user = self.served(&binding.user.name).await;
+            let user = self.user_named(&binding.user.name).await;
             // Name or uid have gone to somebody else since.
             if !matches!(&user, Ok(user) if *user == binding.user) {
                 self.refused(&identity, Some(&binding.user), "bound otherwise")
@@ -236,7 +236,7 @@ impl Hub {
                 return Err(Failed::Unmapped(why, identity));
             }
         };
-        let user = match self.served(&name).await {
+        let user = match self.user_named(&name).await {
             Ok(user) => user,
             Err(why) => {
                 self.refused(&identity, None, &format!("{name} {why}"))
@@ -273,10 +273,6 @@ impl Hub {
             .await
             .map_err(of_store)?;
         Ok(Finished::Asked(handle))
-    }
-
-    async fn served(&self, name: &str) -> Result<LocalUser, NotServed> {
-        self.user_named(name).await
     }
 
     /// What the person is asked; `None` if it is over.
@@ -331,7 +327,7 @@ impl Hub {
             return Ok(None);
         }
         // The name or the uid may have gone to somebody else since the question was put.
-        match self.served(&user.name).await {
+        match self.user_named(&user.name).await {
             Ok(found) if found == user => {}
             Ok(_) => return Err(Failed::Bound(waiting.person(account), user)),
             Err(why) => {
@@ -343,32 +339,9 @@ impl Hub {
         } else {
             BoundBy::Rule
         };
-        let binding = Binding {
-            account,
-            user: user.clone(),
-            by,
-            bound_at: self.now(),
-        };
-        match self.store.bind(&binding).await.map_err(of_store)? {
-            Bound::New | Bound::Already => {}
-            Bound::Conflict(_) => {
-                let row = AuditRow {
-                    account: Some(account),
-                    user: Some(user.clone()),
-                    result: "access_denied".to_owned(),
-                    detail: Some("bound otherwise".to_owned()),
-                    ..self.row(Event::Bind)
-                };
-                self.note(row).await?;
-                return Err(Failed::Bound(waiting.person(account), user));
-            }
+        if !self.bind(account, &user, by).await? {
+            return Err(Failed::Bound(waiting.person(account), user));
         }
-        let row = AuditRow {
-            account: Some(account),
-            user: Some(user.clone()),
-            ..self.row(Event::Bind)
-        };
-        self.note(row).await?;
         let names = ProfileNames {
             username: waiting.username.unwrap_or_default(),
             name: waiting.name.unwrap_or_default(),
@@ -479,11 +452,4 @@ fn waiting_of(bytes: &[u8]) -> Result<(AccountId, Waiting), Error> {
             "the hub cannot read what it noted of a sign-in",
         )),
     }
-}
-
-fn no_random_bytes(error: &getrandom::Error) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        format!("the system gives no random bytes: {error}"),
-    )
 }
