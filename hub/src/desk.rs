@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use entrar_broker::accounts::AccountId;
 use entrar_broker::entra::{Granted, Refusal};
+use entrar_broker::exchange::Record;
 use entrar_broker::listen::Peer;
 use entrar_broker::rpc::{Desk, Refused};
 use entrar_core::address::is_loopback_host;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::hub::Hub;
-use crate::limits::NOT_SERVED;
+use crate::limits::{NOT_SERVED, Pass};
 use crate::local_user::{LocalUser, NotServed};
 use crate::store::{AuditRow, Event};
 
@@ -188,48 +189,52 @@ impl Hub {
             .as_ref()
             .ok()
             .map(|resource| resource.as_str().to_owned());
-        let outcome = match caller.user {
+        let (outcome, row) = match caller.user {
             Ok(user) => {
                 row.user = Some(user.clone());
-                self.exchanged(&user, resource, &mut row).await
+                self.exchanged(&user, resource, row).await
             }
             Err((uid, why)) => {
                 row.detail = Some(format!("uid {uid} {why}"));
-                Err(Refusal::new("access_denied", format!("uid {uid} {why}")))
+                let refusal = Refusal::new("access_denied", format!("uid {uid} {why}"));
+                (Err(refusal), Some(row))
             }
+        };
+        let Some(mut row) = row else {
+            return outcome;
         };
         let error = outcome.as_ref().err().map(Refusal::error);
         let kind = error.as_ref().map_or("ok", |error| error.kind().as_str());
         row.result = kind.to_owned();
         row.correlation_id = error.and_then(|error| error.details().correlation_id.clone());
         // No row, no token: what nobody can read about did not happen.
-        if let Err(fault) = self.append(row).await {
+        if let Err(fault) = self.store.append(&row).await {
             error!(%fault, "the audit cannot be written");
             return Err(fault.into());
         }
         outcome
     }
 
+    /// A token for a user, and the row of the audit where it is still to be written.
     async fn exchanged(
         &self,
         user: &LocalUser,
         resource: Result<Resource, Refusal>,
-        row: &mut AuditRow,
-    ) -> Result<Granted, Refusal> {
-        let resource = resource?;
-        let account = self.account_of(user).await?;
-        row.account = account;
-        let account = account.ok_or_else(|| self.sign_in_first())?;
-        let pass = self.limiter.enter(user.uid, &resource, Instant::now());
-        let pass = pass.map_err(too_many)?;
-        let exchanges = self
-            .exchanges()
-            .await
-            .map_err(|error| Refusal::from(&error))?;
-        let outcome = exchanges.token(account, resource).await;
+        mut row: AuditRow,
+    ) -> (Result<Granted, Refusal>, Option<AuditRow>) {
+        let entered = self.entered(user, resource, &mut row).await;
+        let (account, resource, pass) = match entered {
+            Ok(entered) => entered,
+            Err(refusal) => return (Err(refusal), Some(row)),
+        };
+        let record = Record::new(row);
+        let outcome = match self.exchanges().await {
+            Ok(exchanges) => exchanges.recorded_token(account, resource, &record).await,
+            Err(error) => Err(Refusal::from(&error)),
+        };
         drop(pass);
         // Signed out, or never signed in: the page's address helps more than the exchange's words.
-        match outcome {
+        let outcome = match outcome {
             Err(refusal)
                 if refusal.error().kind() == Kind::SignInRequired
                     && refusal.error().details().aadsts.is_empty() =>
@@ -237,7 +242,22 @@ impl Hub {
                 Err(self.sign_in_first())
             }
             outcome => outcome,
-        }
+        };
+        (outcome, record.take())
+    }
+
+    /// Whose token it is to be, noted in the row, and the user's place among their exchanges.
+    async fn entered(
+        &self,
+        user: &LocalUser,
+        resource: Result<Resource, Refusal>,
+        row: &mut AuditRow,
+    ) -> Result<(AccountId, Resource, Pass), Refusal> {
+        let resource = resource?;
+        row.account = self.account_of(user).await?;
+        let account = row.account.ok_or_else(|| self.sign_in_first())?;
+        let pass = self.limiter.enter(user.uid, &resource, Instant::now());
+        Ok((account, resource, pass.map_err(too_many)?))
     }
 
     /// The account that a user is bound to.

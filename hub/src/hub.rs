@@ -23,8 +23,6 @@ use crate::seal::{self, Fields};
 use crate::store::{AuditRow, Binding, Bound, BoundBy, Event, Store, StoreError};
 use crate::tenant::Tenant;
 
-/// The most of a text that a row of the audit holds, in characters.
-const LONGEST: usize = 300;
 /// How many sign-ins may begin a minute, of all people together.
 const SIGN_INS: f64 = 600.0;
 
@@ -97,24 +95,7 @@ impl Hub {
 
     /// Adds a row to the audit. What cannot be noted must not happen.
     pub(crate) async fn note(&self, row: AuditRow) -> Result<(), Error> {
-        self.append(row).await.map_err(of_store)
-    }
-
-    /// The same with the database's own fault. Others have written some of its texts, and rows are many: they are cut.
-    pub(crate) async fn append(&self, mut row: AuditRow) -> Result<(), StoreError> {
-        for text in [
-            &mut row.machine,
-            &mut row.resource,
-            &mut row.detail,
-            &mut row.correlation_id,
-        ] {
-            if let Some(text) = text
-                && let Some((end, _)) = text.char_indices().nth(LONGEST)
-            {
-                text.truncate(end);
-            }
-        }
-        self.store.append(&row).await
+        self.store.append(&row).await.map_err(of_store)
     }
 
     /// Binds an account to a user, and notes it, or that either is bound otherwise; whether it was done. A code binds nothing

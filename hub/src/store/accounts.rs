@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::bindings::binding_of_account;
 use super::sqlite::Db;
 use super::web_sessions::end_web_sessions_of;
-use super::{Binding, Store, StoreError, account_at};
+use super::{AuditRow, Binding, Store, StoreError, account_at, audit};
 use crate::seal::{Fields, Sealed};
 
 const TABLE: &str = "refresh_tokens";
@@ -169,6 +169,9 @@ impl Store {
 }
 
 impl Accounts for Store {
+    /// One commit for the refresh token and the row without which nobody gets a token: each waits for the disk.
+    type Record = AuditRow;
+
     async fn sign_in(
         &self,
         account: AccountId,
@@ -195,19 +198,20 @@ impl Accounts for Store {
         account: AccountId,
         granted: Option<SecretString>,
         used: u64,
+        record: Option<AuditRow>,
     ) -> Result<bool, Refusal> {
         let client_id = self.client_id.clone();
-        let kept = match granted {
-            Some(granted) => {
-                let run = move |db: &Db<'_>| keep(db, account, &client_id, &granted, used);
-                self.threads.write(run).await?
+        let run = move |db: &Db<'_>| {
+            let is_signed_in = match &granted {
+                Some(granted) => keep(db, account, &client_id, granted, used)?,
+                None => version_of(db, account, &client_id)?.is_some(),
+            };
+            if let (true, Some(record)) = (is_signed_in, &record) {
+                audit::append(db, record)?;
             }
-            None => {
-                let run = move |db: &Db<'_>| version_of(db, account, &client_id);
-                self.threads.read(run).await?.is_some()
-            }
+            Ok(is_signed_in)
         };
-        Ok(kept)
+        Ok(self.threads.write(run).await?)
     }
 }
 

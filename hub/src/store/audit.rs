@@ -9,6 +9,9 @@ use rusqlite::Row;
 use super::sqlite::Db;
 use super::{LocalUser, Store, StoreError, UnknownWord, account_at, parsed_at};
 
+/// The most of a text that a row holds, in characters.
+const LONGEST: usize = 300;
+
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -165,7 +168,7 @@ fn delete_some(db: &Db<'_>, before: UnixTime) -> Result<u64, StoreError> {
     Ok(deleted as u64)
 }
 
-fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
+pub(super) fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO audit (at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -177,14 +180,23 @@ fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
             row.user.as_ref().map(|user| user.uid),
             row.user.as_ref().map(|user| &user.name),
             &row.session,
-            &row.machine,
-            &row.resource,
+            cut(&row.machine),
+            cut(&row.resource),
             &row.result,
-            &row.correlation_id,
-            &row.detail,
+            cut(&row.correlation_id),
+            cut(&row.detail),
         ),
     )?;
     Ok(())
+}
+
+/// Others have written some of the texts, and rows are many.
+fn cut(text: &Option<String>) -> Option<&str> {
+    let text = text.as_deref()?;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => text.get(..end),
+        None => Some(text),
+    }
 }
 
 fn rows(db: &Db<'_>, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {

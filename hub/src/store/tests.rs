@@ -81,11 +81,21 @@ async fn the_newest_refresh_token_is_kept_by_version_and_survives_the_process() 
     let store = place.store().await;
     sign_in(&store, ADA, "first").await;
     let (_, first) = newest(&store).await.unwrap();
-    assert!(store.keep(ADA, Some("second".into()), first).await.unwrap());
+    assert!(
+        store
+            .keep(ADA, Some("second".into()), first, None)
+            .await
+            .unwrap()
+    );
     let (token, second) = newest(&store).await.unwrap();
     assert_eq!(token, "second");
-    assert!(store.keep(ADA, Some("late".into()), first).await.unwrap());
-    assert!(store.keep(ADA, None, second).await.unwrap());
+    assert!(
+        store
+            .keep(ADA, Some("late".into()), first, None)
+            .await
+            .unwrap()
+    );
+    assert!(store.keep(ADA, None, second, None).await.unwrap());
     // As after kill -9: nothing is closed.
     let again = place.store().await;
     assert_eq!(newest(&again).await, Some(("second".to_owned(), second)));
@@ -110,7 +120,12 @@ async fn an_account_that_has_signed_out_does_not_come_back() {
     let (_, used) = newest(&store).await.unwrap();
     assert!(store.sign_out(ADA).await.unwrap());
     assert!(!store.sign_out(ADA).await.unwrap());
-    assert!(!store.keep(ADA, Some("late".into()), used).await.unwrap());
+    assert!(
+        !store
+            .keep(ADA, Some("late".into()), used, None)
+            .await
+            .unwrap()
+    );
     assert_eq!(newest(&store).await, None);
     assert!(
         store
@@ -120,7 +135,12 @@ async fn an_account_that_has_signed_out_does_not_come_back() {
             .is_none()
     );
     sign_in(&store, ADA, "again").await;
-    assert!(store.keep(ADA, Some("late".into()), used).await.unwrap());
+    assert!(
+        store
+            .keep(ADA, Some("late".into()), used, None)
+            .await
+            .unwrap()
+    );
     assert_eq!(newest(&store).await.unwrap().0, "again");
 }
 
@@ -164,7 +184,10 @@ async fn who_writes_the_file_without_the_key_gets_nothing() {
     let older = "(SELECT sealed FROM refresh_tokens WHERE oid LIKE '%1')";
     place.tamper(&format!("CREATE TABLE kept AS SELECT {older} AS sealed"));
     let (_, used) = newest(&store).await.unwrap();
-    store.keep(ADA, Some("newer".into()), used).await.unwrap();
+    store
+        .keep(ADA, Some("newer".into()), used, None)
+        .await
+        .unwrap();
     // An old one under a newer version; then another's.
     place
         .tamper("UPDATE refresh_tokens SET sealed = (SELECT sealed FROM kept) WHERE oid LIKE '%1'");
@@ -398,6 +421,48 @@ async fn the_audit_is_added_to_and_never_changed() {
 }
 
 #[tokio::test]
+async fn a_row_of_the_audit_comes_with_the_refresh_token_and_not_without_an_account() {
+    let place = Place::new();
+    let store = place.store().await;
+    sign_in(&store, ADA, "first").await;
+    let (_, used) = newest(&store).await.unwrap();
+    let about = |detail: &str| {
+        let detail = Some(detail.to_owned());
+        Some(AuditRow {
+            detail,
+            ..row(Event::Token)
+        })
+    };
+    let keep = async |granted: Option<&str>, detail| {
+        let granted = granted.map(Into::into);
+        store.keep(ADA, granted, used, about(detail)).await.unwrap()
+    };
+    assert!(keep(Some("second"), "newer").await);
+    assert!(keep(Some("late"), "older").await);
+    assert!(keep(None, "the same").await);
+    store.sign_out(ADA).await.unwrap();
+    assert!(!keep(Some("late"), "signed out").await);
+    assert!(!keep(None, "signed out").await);
+    let rows = store.rows(NOW, 9).await.unwrap().into_iter();
+    let details: Vec<_> = rows.filter_map(|recorded| recorded.row.detail).collect();
+    assert_eq!(details, ["newer", "older", "the same"]);
+}
+
+#[tokio::test]
+async fn a_text_that_somebody_else_wrote_is_cut() {
+    let place = Place::new();
+    let store = place.store().await;
+    let resource = Some("é".repeat(301));
+    let long = AuditRow {
+        resource,
+        ..row(Event::Token)
+    };
+    store.append(&long).await.unwrap();
+    let rows = store.rows(NOW, 1).await.unwrap();
+    assert_eq!(rows[0].row.resource, Some("é".repeat(300)));
+}
+
+#[tokio::test]
 async fn another_key_and_a_newer_schema_are_refused() {
     let place = Place::new();
     let store = place.store().await;
@@ -442,7 +507,7 @@ async fn two_hundred_at_once_lose_nothing() {
             store.append(&row(Event::Token)).await.unwrap();
             let used = store.newest(ADA).await.unwrap().unwrap().version;
             store
-                .keep(ADA, Some(format!("refresh-{number}").into()), used)
+                .keep(ADA, Some(format!("refresh-{number}").into()), used, None)
                 .await
                 .unwrap()
         }));
@@ -490,7 +555,7 @@ async fn a_full_disk_is_told_and_nothing_is_lost() {
         .for_client("client");
     sign_in(&store, ADA, "first").await;
     let long = AuditRow {
-        detail: Some("x".repeat(10_000)),
+        result: "x".repeat(10_000),
         ..row(Event::Token)
     };
     let mut kept = 0;
@@ -512,7 +577,12 @@ async fn a_full_disk_is_told_and_nothing_is_lost() {
     assert!(remounted.success());
     store.append(&long).await.unwrap();
     let (_, used) = newest(&store).await.unwrap();
-    assert!(store.keep(ADA, Some("second".into()), used).await.unwrap());
+    assert!(
+        store
+            .keep(ADA, Some("second".into()), used, None)
+            .await
+            .unwrap()
+    );
     store.close().await;
 }
 

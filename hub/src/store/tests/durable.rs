@@ -22,13 +22,15 @@ use crate::keys::Keys;
 
 async fn written(store: &Store) -> Vec<String> {
     let rows = store.rows(NOW, 10_000).await.unwrap();
-    let details = rows.into_iter().filter_map(|recorded| recorded.row.detail);
-    details.collect()
+    rows.into_iter()
+        .map(|recorded| recorded.row.result)
+        .collect()
 }
 
-fn about(detail: String) -> AuditRow {
+/// A row with this text where no text is cut.
+fn about(result: String) -> AuditRow {
     AuditRow {
-        detail: Some(detail),
+        result,
         ..row(Event::Token)
     }
 }
@@ -180,7 +182,7 @@ async fn who_stops_waiting_does_not_stop_a_write() {
     let (_, used) = newest(&store).await.unwrap();
     let other = place.stolen();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let keeping = store.keep(ADA, Some("second".into()), used);
+    let keeping = store.keep(ADA, Some("second".into()), used, None);
     // The write is queued by then, and cannot be done yet.
     assert!(
         tokio::time::timeout(Duration::from_millis(50), keeping)
@@ -413,7 +415,7 @@ fn child() {
         };
         for number in first.. {
             let (_, used) = newest(&store).await.unwrap();
-            let kept = store.keep(ADA, Some(number.to_string().into()), used);
+            let kept = store.keep(ADA, Some(number.to_string().into()), used, None);
             assert!(kept.await.unwrap());
             let (_, cookie) = store.open_session(session(1_001, "ada")).await.unwrap();
             let mut out = std::io::stdout().lock();

@@ -39,6 +39,10 @@ pub struct Versioned {
 ///
 /// A failure is that of the place, such as a database that is down: a refusal to pass on.
 pub trait Accounts: Send + Sync + 'static {
+    /// What is written down of a call that began an exchange, in the same step as what it was granted: where there is an
+    /// audit, its row. `()` where there is none.
+    type Record: Clone + Send + Sync + 'static;
+
     /// Signs an account in with this refresh token, in the place of any before.
     fn sign_in(
         &self,
@@ -57,12 +61,13 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Keeps a refresh token that was granted for the one of version `used`, unless a newer one has come since; without a
     /// new one it changes nothing. Whether the account is still signed in: what was granted to one that is not must
-    /// not be handed out.
+    /// not be handed out. The record is written if it is, and only then.
     fn keep(
         &self,
         account: AccountId,
         granted: Option<SecretString>,
         used: u64,
+        record: Option<Self::Record>,
     ) -> impl Future<Output = Result<bool, Refusal>> + Send;
 }
 
@@ -95,6 +100,8 @@ impl Kept {
 }
 
 impl Accounts for InMemory {
+    type Record = ();
+
     fn sign_in(
         &self,
         account: AccountId,
@@ -122,6 +129,7 @@ impl Accounts for InMemory {
         account: AccountId,
         granted: Option<SecretString>,
         used: u64,
+        _: Option<()>,
     ) -> impl Future<Output = Result<bool, Refusal>> + Send {
         let mut kept = self.kept();
         let current = kept.accounts.get(&account).map(|newest| newest.version);
@@ -161,7 +169,7 @@ mod tests {
         let (_, first) = newest(&accounts).await.unwrap();
         assert!(
             accounts
-                .keep(ADA, Some("second".into()), first)
+                .keep(ADA, Some("second".into()), first, None)
                 .await
                 .unwrap()
         );
@@ -169,11 +177,11 @@ mod tests {
         assert_eq!(token, "second");
         assert!(
             accounts
-                .keep(ADA, Some("late".into()), first)
+                .keep(ADA, Some("late".into()), first, None)
                 .await
                 .unwrap()
         );
-        assert!(accounts.keep(ADA, None, second).await.unwrap());
+        assert!(accounts.keep(ADA, None, second, None).await.unwrap());
         assert_eq!(newest(&accounts).await, Some(("second".into(), second)));
     }
 
@@ -184,10 +192,20 @@ mod tests {
         let (_, used) = newest(&accounts).await.unwrap();
         assert!(accounts.sign_out(ADA).await.unwrap());
         assert!(!accounts.sign_out(ADA).await.unwrap());
-        assert!(!accounts.keep(ADA, Some("late".into()), used).await.unwrap());
+        assert!(
+            !accounts
+                .keep(ADA, Some("late".into()), used, None)
+                .await
+                .unwrap()
+        );
         assert_eq!(newest(&accounts).await, None);
         accounts.sign_in(ADA, "again".into()).await.unwrap();
-        assert!(accounts.keep(ADA, Some("late".into()), used).await.unwrap());
+        assert!(
+            accounts
+                .keep(ADA, Some("late".into()), used, None)
+                .await
+                .unwrap()
+        );
         assert_eq!(newest(&accounts).await.unwrap().0, "again");
     }
 }

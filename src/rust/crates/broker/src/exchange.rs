@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
-use crate::accounts::{AccountId, Accounts};
+use crate::accounts::{AccountId, Accounts, Versioned};
 use crate::entra::{Entra, Granted, Refusal};
 use crate::refusals::Refusals;
 use crate::sign_in::is_of_another;
@@ -40,6 +40,26 @@ struct Queue {
     /// through in their order.
     turn: tokio::sync::Mutex<()>,
     refusals: Mutex<Refusals>,
+}
+
+/// What is to be written down of one call. Whoever takes it writes it, so that it is written once: the exchange that the call
+/// began, in the same step as what was granted, or else who called.
+pub struct Record<T>(Mutex<Option<T>>);
+
+impl<T> Record<T> {
+    /// This is to be written.
+    pub fn new(record: impl Into<Option<T>>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(record.into())))
+    }
+
+    /// What is still to be written.
+    pub fn take(&self) -> Option<T> {
+        lock(&self.0).take()
+    }
+
+    fn put_back(&self, record: Option<T>) {
+        *lock(&self.0) = record;
+    }
 }
 
 /// What makes two calls equal.
@@ -115,6 +135,20 @@ impl<A: Accounts> Exchanges<A> {
     /// # Errors
     /// Those of [`Entra::exchange`]; `login_required` if the account is not signed in.
     pub async fn token(&self, account: AccountId, resource: Resource) -> Result<Granted, Refusal> {
+        let nothing = Record::new(None);
+        self.recorded_token(account, resource, &nothing).await
+    }
+
+    /// The same for a call that is written down. What the record still holds afterwards was not written.
+    ///
+    /// # Errors
+    /// Those of [`Exchanges::token`].
+    pub async fn recorded_token(
+        &self,
+        account: AccountId,
+        resource: Resource,
+        record: &Arc<Record<A::Record>>,
+    ) -> Result<Granted, Refusal> {
         let arrived = Instant::now();
         let newest = self.0.accounts.newest(account).await?;
         let newest = newest.ok_or_else(not_signed_in)?;
@@ -122,7 +156,14 @@ impl<A: Accounts> Exchanges<A> {
         if let Some(refusal) = lock(&queue.refusals).of(&resource, newest.version, arrived) {
             return Err(refusal);
         }
-        let (outcome, joined) = self.join_or_begin(Key { account, resource }, queue, arrived);
+        let call = Call {
+            key: Key { account, resource },
+            queue,
+            newest,
+            record: Arc::clone(record),
+            arrived,
+        };
+        let (outcome, joined) = self.join_or_begin(call);
         let outcome = timeout_at(arrived + self.0.entra.deadline(), outcome).await;
         let Ok(outcome) = outcome else {
             return Err(self.0.entra.too_slow());
@@ -165,26 +206,20 @@ impl<A: Accounts> Exchanges<A> {
         }
     }
 
-    /// The exchange of this key, and whether it was under way before.
-    fn join_or_begin(
-        &self,
-        key: Key,
-        queue: Arc<Queue>,
-        arrived: Instant,
-    ) -> (SharedOutcome, bool) {
+    /// The exchange of this call's key, and whether it was under way before.
+    fn join_or_begin(&self, call: Call<A>) -> (SharedOutcome, bool) {
         let mut under_way = lock(&self.0.under_way);
-        let equal = under_way.get(&key);
-        if let Some(under_way) = equal.filter(|it| Arc::ptr_eq(&it.queue, &queue)) {
+        let equal = under_way.get(&call.key);
+        if let Some(under_way) = equal.filter(|it| Arc::ptr_eq(&it.queue, &call.queue)) {
             under_way.joined.fetch_add(1, Ordering::Relaxed);
             return (under_way.outcome.clone(), true);
         }
+        let (key, queue) = (call.key.clone(), Arc::clone(&call.queue));
         let joined = Arc::new(AtomicUsize::new(0));
         let exchange = Exchange {
             exchanges: Arc::clone(&self.0),
-            key: key.clone(),
-            queue: Arc::clone(&queue),
+            call,
             joined: Arc::clone(&joined),
-            arrived,
         };
         let run = async move { Arc::new(exchange.run().await) };
         let outcome = AssertUnwindSafe(run).catch_unwind().map(Result::ok);
@@ -203,43 +238,66 @@ impl<A: Accounts> Exchanges<A> {
     }
 }
 
+/// A call that may begin an exchange.
+struct Call<A: Accounts> {
+    key: Key,
+    queue: Arc<Queue>,
+    /// The refresh token when it was asked.
+    newest: Versioned,
+    record: Arc<Record<A::Record>>,
+    arrived: Instant,
+}
+
 /// An exchange that stands in the map of those under way. Dropping it, however that comes about, takes it out.
 struct Exchange<A: Accounts> {
     exchanges: Arc<Inner<A>>,
-    key: Key,
-    queue: Arc<Queue>,
+    /// The call that began it.
+    call: Call<A>,
     joined: Arc<AtomicUsize>,
-    arrived: Instant,
 }
 
 impl<A: Accounts> Exchange<A> {
     async fn run(self) -> Result<Granted, Refusal> {
-        let entra = &self.exchanges.entra;
-        let deadline = self.arrived + entra.deadline();
-        let turn = if entra.revokes_used_refresh_tokens() {
-            // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
-            let Ok(turn) = timeout_at(deadline, self.queue.turn.lock()).await else {
-                let outcome = Err(entra.too_slow());
-                self.log(&outcome, self.arrived.elapsed());
-                return outcome;
-            };
-            Some(turn)
-        } else {
-            None
+        let Inner {
+            entra, accounts, ..
+        } = &*self.exchanges;
+        let Call { key, queue, .. } = &self.call;
+        let deadline = self.call.arrived + entra.deadline();
+        if !entra.revokes_used_refresh_tokens() {
+            let waited = self.call.arrived.elapsed();
+            let outcome = self.exchange(self.call.newest.clone(), deadline).await;
+            self.log(&outcome, waited);
+            return outcome;
+        }
+        // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
+        let Ok(turn) = timeout_at(deadline, queue.turn.lock()).await else {
+            let outcome = Err(entra.too_slow());
+            self.log(&outcome, self.call.arrived.elapsed());
+            return outcome;
         };
-        let waited = self.arrived.elapsed();
-        let outcome = self.exchange(deadline).await;
+        let waited = self.call.arrived.elapsed();
+        let outcome = async {
+            // The one before may have used up the refresh token of when it was asked.
+            let newest = accounts.newest(key.account).await?;
+            self.exchange(newest.ok_or_else(not_signed_in)?, deadline)
+                .await
+        }
+        .await;
         drop(turn);
         self.log(&outcome, waited);
         outcome
     }
 
-    async fn exchange(&self, deadline: Instant) -> Result<Granted, Refusal> {
+    async fn exchange(&self, mut used: Versioned, deadline: Instant) -> Result<Granted, Refusal> {
         let Inner {
             entra, accounts, ..
         } = &*self.exchanges;
-        let Key { account, resource } = &self.key;
-        let mut used = accounts.newest(*account).await?.ok_or_else(not_signed_in)?;
+        let Call {
+            key: Key { account, resource },
+            queue,
+            record,
+            ..
+        } = &self.call;
         let mut outcome = entra
             .exchange(&used.refresh_token, resource, deadline)
             .await;
@@ -260,16 +318,20 @@ impl<A: Accounts> Exchange<A> {
                 "the tenant granted a token of another account, which is not handed out",
             )),
             Ok(mut granted) => {
-                lock(&self.queue.refusals).granted(resource);
+                lock(&queue.refusals).granted(resource);
                 let newest = granted.refresh_token.take();
-                if accounts.keep(*account, newest, used.version).await? {
-                    Ok(granted)
-                } else {
-                    Err(not_signed_in())
+                let taken = record.take();
+                let kept = accounts.keep(*account, newest, used.version, taken.clone());
+                match kept.await {
+                    Ok(true) => Ok(granted),
+                    not_handed_out => {
+                        record.put_back(taken);
+                        Err(not_handed_out.err().unwrap_or_else(not_signed_in))
+                    }
                 }
             }
             Err(refusal) => {
-                let mut refusals = lock(&self.queue.refusals);
+                let mut refusals = lock(&queue.refusals);
                 refusals.add(&refusal, resource, used.version, Instant::now());
                 Err(refusal)
             }
@@ -283,10 +345,10 @@ impl<A: Accounts> Exchange<A> {
             .as_ref()
             .and_then(|error| error.details().correlation_id.as_deref());
         info!(
-            account = %self.key.account,
-            resource = self.key.resource.as_str(),
+            account = %self.call.key.account,
+            resource = self.call.key.resource.as_str(),
             outcome = kind,
-            milliseconds = milliseconds(self.arrived.elapsed()),
+            milliseconds = milliseconds(self.call.arrived.elapsed()),
             waited = milliseconds(waited),
             joined = self.joined.load(Ordering::Relaxed),
             correlation_id,
@@ -300,10 +362,10 @@ impl<A: Accounts> Drop for Exchange<A> {
         let mut under_way = lock(&self.exchanges.under_way);
         // Another one, begun after a new sign-in, may stand in its place.
         let own = under_way
-            .get(&self.key)
-            .is_some_and(|it| Arc::ptr_eq(&it.queue, &self.queue));
+            .get(&self.call.key)
+            .is_some_and(|it| Arc::ptr_eq(&it.queue, &self.call.queue));
         if own {
-            under_way.remove(&self.key);
+            under_way.remove(&self.call.key);
         }
     }
 }

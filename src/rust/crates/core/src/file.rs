@@ -11,10 +11,13 @@ use std::path::Path;
 /// The operating system's, and one of its own for anything but a regular file.
 pub fn read_beginning(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    let mut bytes = Vec::new();
+    // With room for all of it, it comes in one piece: some are read at each request. A byte more shows the end.
+    let expected = metadata.len().min(largest);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0).saturating_add(1));
     file.take(largest).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
