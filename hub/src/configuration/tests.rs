@@ -30,7 +30,7 @@ fn refused(from: &str, to: &str) -> String {
 fn the_template_is_usable_once_its_ids_are_filled_in() {
     let read = parsed(&usable()).unwrap();
     assert_eq!(read.public_url.as_str(), "https://hub.example.com/");
-    assert_eq!(read.database, Path::new("/var/lib/entrar-hub/hub.db"));
+    assert_eq!(read.database.to_string(), "/var/lib/entrar-hub/hub.db");
     assert_eq!(read.key_file.path(), Path::new("/etc/entrar/hub.key"));
     assert_eq!(read.socket.uids, [(1_000, 59_999)]);
     assert!(read.is_own_host("HUB.example.com") && !read.is_own_host("localhost"));
