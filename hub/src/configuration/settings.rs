@@ -214,13 +214,13 @@ fn database(store: &Spanned<Store>, near: &Near<'_>) -> Result<Database, Fault> 
         if let Some(extra) = of_a_server.into_iter().flatten().next() {
             return Err(Fault::new(
                 extra,
-                "this belongs to a url, and there is none",
+                "this belongs to a server, and there is no url",
             ));
         }
         if let Some(extra) = &settings.connections {
             return Err(Fault::new(
                 extra,
-                "this belongs to a url, and there is none",
+                "this belongs to a server, and there is no url",
             ));
         }
         return match &settings.path {
