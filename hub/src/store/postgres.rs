@@ -185,7 +185,7 @@ fn run(
                 let _ = job.run(&db);
                 (Ok(()), true)
             }
-            Work::Write | Work::WriteBeside => match current.begin(job.work) {
+            Work::Write | Work::WriteBeside | Work::WriteLoosely => match current.begin(job.work) {
                 Ok(()) => (transaction(current, &db, job), false),
                 Err(error) => (Err(error), true),
             },
@@ -329,6 +329,7 @@ impl Session {
         match work {
             Work::Write => self.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({TURN})")),
             Work::WriteBeside | Work::Read => self.batch("BEGIN"),
+            Work::WriteLoosely => self.batch("BEGIN; SET LOCAL synchronous_commit = off"),
         }
     }
 
