@@ -16,6 +16,7 @@ mod rekey;
 mod sessions;
 mod sign_ins;
 mod sqlite;
+mod state;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use error::StoreError;
 pub use launchers::{From, Launcher};
 pub use pairings::Change;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
+pub use state::Counts;
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
