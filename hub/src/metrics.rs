@@ -202,3 +202,83 @@ impl Metrics {
 fn of(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn text(metrics: &Metrics, counts: Option<&Counts>) -> String {
+        let load = Load {
+            under_way: 2,
+            waiting: 1,
+        };
+        metrics.text(load, counts.is_some(), counts).unwrap()
+    }
+
+    #[test]
+    fn an_exchanges_time_is_told_by_resource_and_what_nobody_knows_is_one() {
+        let metrics = Metrics::default();
+        let watch = metrics.watch();
+        let over = |resource: &str, result, milliseconds| {
+            watch(&Over {
+                resource: &Resource::parse(resource).unwrap(),
+                result,
+                took: Duration::from_millis(milliseconds),
+            });
+        };
+        over("https://vault.azure.net", "ok", 150);
+        over("https://vault.azure.net/", "throttled", 150);
+        over("api://canary-1", "ok", 40);
+        over("api://canary-2", "ok", 40);
+        let text = text(&metrics, None);
+        for line in [
+            "# HELP entrar_hub_exchanges_total Exchanges with the tenant; requests that overlap share one.",
+            "# TYPE entrar_hub_exchanges_total counter",
+            "entrar_hub_exchanges_total{result=\"ok\",resource=\"other\"} 2",
+            "entrar_hub_exchanges_total{result=\"throttled\",resource=\"key_vault\"} 1",
+            "# TYPE entrar_hub_exchange_seconds histogram",
+            "entrar_hub_exchange_seconds_bucket{resource=\"key_vault\",le=\"0.1\"} 0",
+            "entrar_hub_exchange_seconds_bucket{resource=\"key_vault\",le=\"0.2\"} 2",
+            "entrar_hub_exchange_seconds_sum{resource=\"key_vault\"} 0.3",
+            "entrar_hub_exchange_seconds_count{resource=\"other\"} 2",
+            "entrar_hub_exchanges_under_way 2",
+            "entrar_hub_exchanges_waiting 1",
+        ] {
+            assert!(text.lines().any(|given| given == line), "{line}: {text}");
+        }
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn what_the_database_did_not_say_is_not_told() {
+        let metrics = Metrics::default();
+        let counts = Counts {
+            people: 3,
+            sessions: 4,
+            key: "first".to_owned(),
+        };
+        let there = text(&metrics, Some(&counts));
+        for line in [
+            "entrar_hub_database_up 1",
+            "entrar_hub_people_signed_in 3",
+            "entrar_hub_sessions_open 4",
+            "entrar_hub_key_info{key=\"first\"} 1",
+        ] {
+            assert!(there.lines().any(|given| given == line), "{line}: {there}");
+        }
+        let away = text(&metrics, None);
+        for name in ["people_signed_in", "sessions_open", "key_info"] {
+            assert!(!away.contains(&format!("\nentrar_hub_{name}")), "{away}");
+        }
+        let other = Counts {
+            key: "second".to_owned(),
+            ..counts
+        };
+        let rotated = text(&metrics, Some(&other));
+        assert!(
+            !rotated.contains("first") && rotated.contains("second"),
+            "{rotated}"
+        );
+    }
+}

@@ -338,7 +338,7 @@ tenants = ["{tenant}"]
 }
 
 /// A port that nobody listens at, most likely.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
