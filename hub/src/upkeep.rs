@@ -1,5 +1,5 @@
 //! What the hub does by itself: every minute it throws away what has expired, and rows of the audit that are older than they
-//! are kept for.
+//! are kept for. First it looks whether the database is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,9 @@ impl Upkeep {
             minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 minutes.tick().await;
+                if hub.probed().await.is_some() {
+                    continue;
+                }
                 if let Err(error) = throw_away(&hub).await {
                     warn!(%error, "what has expired is still in the database");
                 }
@@ -43,7 +46,7 @@ impl Drop for Upkeep {
 async fn throw_away(hub: &Hub) -> Result<(), StoreError> {
     let now = hub.now();
     hub.store.purge(now).await?;
-    let kept_for = hub.configuration.audit.as_secs_f64();
+    let kept_for = hub.configuration().audit.as_secs_f64();
     hub.store.purge_audit(now - kept_for).await?;
     Ok(())
 }

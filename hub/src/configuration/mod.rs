@@ -1,6 +1,7 @@
 //! The hub's settings: `hub.toml`, read whole and judged before anything is served. Secrets stand in files of their own.
 
 mod files;
+mod fixed;
 mod people;
 mod settings;
 
@@ -71,6 +72,8 @@ pub struct Configuration {
     pub audit: Duration,
     /// How long a session of other people's clients lives.
     pub session: Duration,
+    /// Where health and metrics are asked for.
+    pub health: Option<SocketAddr>,
     /// Whether the log is JSON lines.
     pub log_is_json: bool,
 }
@@ -130,7 +133,7 @@ pub struct Socket {
 }
 
 /// How browsers reach the hub's page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Web {
     /// By https at this address.
     Https {

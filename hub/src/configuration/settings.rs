@@ -1,7 +1,7 @@
 //! The words of `hub.toml`, and what they have to be. What is wrong is told with line and column.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -86,6 +86,7 @@ pub(super) struct Settings {
     limits: LimitSettings,
     #[serde(default)]
     audit: Audit,
+    health: Option<Health>,
     #[serde(default)]
     log: Log,
 }
@@ -173,6 +174,12 @@ struct Audit {
     keep_days: Option<Spanned<u64>>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Health {
+    listen: Option<Spanned<SocketAddr>>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Log {
@@ -202,6 +209,7 @@ impl Settings {
             },
             audit: duration(audit, 400, 36_500, DAY)?,
             session: duration(session, 12, 24 * 7, HOUR)?,
+            health: health(self.health.as_ref())?,
             log_is_json: log_is_json(self.log.format.as_ref())?,
         })
     }
@@ -465,6 +473,24 @@ fn rpc(rpc: &Rpc) -> Result<SocketAddr, Fault> {
         ));
     }
     Ok(address)
+}
+
+fn health(health: Option<&Health>) -> Result<Option<SocketAddr>, Fault> {
+    let Some(listen) = health.and_then(|health| health.listen.as_ref()) else {
+        return Ok(None);
+    };
+    let ip = listen.get_ref().ip();
+    let is_private = match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    if !ip.is_loopback() && !is_private {
+        return Err(Fault::new(
+            listen,
+            "this is a loopback or private address of this machine: whoever reaches it reads the hub's numbers",
+        ));
+    }
+    Ok(Some(*listen.get_ref()))
 }
 
 impl PeopleSettings {

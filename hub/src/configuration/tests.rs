@@ -119,6 +119,16 @@ fn what_contradicts_itself_or_is_unsafe_is_refused() {
         ),
         ("certificate_file = \"hub.crt\"\n", "", "either by listen"),
         ("127.0.0.1:8788", "10.0.0.1:8788", "loopback address only"),
+        (
+            "# listen = \"127.0.0.1:9464\"",
+            "listen = \"0.0.0.0:9464\"",
+            "a loopback or private address",
+        ),
+        (
+            "# listen = \"127.0.0.1:9464\"",
+            "listen = \"[2001:db8::1]:9464\"",
+            "a loopback or private address",
+        ),
         ("{user}@example.com", "{user}", "before a domain"),
         (
             "exchanges_at_once = 4",
@@ -149,6 +159,83 @@ fn what_contradicts_itself_or_is_unsafe_is_refused() {
     }
     let tenants = format!("tenants = [\"{GUID}\"]");
     assert!(refused(&tenants, "").contains("listed tenants only"));
+}
+
+#[test]
+fn health_is_told_at_a_loopback_or_private_address_and_nowhere_by_default() {
+    let health = |text: &str| {
+        let from = "# listen = \"127.0.0.1:9464\"";
+        let text = usable().replace(from, text);
+        parsed(&text).unwrap().health
+    };
+    assert_eq!(health(""), None);
+    for address in ["127.0.0.1:9464", "[::1]:9464", "10.1.2.3:80", "[fd00::1]:9"] {
+        let found = health(&format!("listen = \"{address}\"")).unwrap();
+        assert_eq!(found.to_string(), address);
+    }
+}
+
+#[test]
+fn what_counts_after_a_restart_only_stays_and_is_named() {
+    let old = parsed(&usable()).unwrap();
+    let text = usable()
+        .replace("https://hub.example.com", "https://other.example.com")
+        .replace("hub.db", "other.db")
+        .replace("hub.sock", "other.sock")
+        .replace("0.0.0.0:443", "0.0.0.0:444")
+        .replace("hub.crt", "other.crt")
+        .replace(
+            "# listen = \"127.0.0.1:9464\"",
+            "listen = \"127.0.0.1:9464\"",
+        )
+        .replace("127.0.0.1:8788", "127.0.0.1:8789")
+        .replace("format = \"text\"", "format = \"json\"")
+        .replace("sessions = 50", "sessions = 51")
+        .replace("\"1000-59999\"", "\"1000-2000\"");
+    let (new, named) = parsed(&text).unwrap().beside(&old);
+    assert_eq!(
+        named,
+        [
+            "public_url",
+            "[store] path or url",
+            "[socket] path",
+            "[rpc] listen",
+            "[health] listen",
+            "[log] format",
+            "[web] listen",
+        ]
+    );
+    assert_eq!(new.public_url, old.public_url);
+    assert_eq!(new.database, old.database);
+    assert_eq!(new.socket.path, old.socket.path);
+    assert_eq!((new.rpc, new.health), (old.rpc, None));
+    assert!(!new.log_is_json);
+    assert_eq!(
+        (new.limits.sessions, new.socket.uids),
+        (51, vec![(1_000, 2_000)])
+    );
+    let Web::Https {
+        listen,
+        certificate,
+        ..
+    } = new.web
+    else {
+        panic!("{:?}", new.web);
+    };
+    assert_eq!(listen.to_string(), "0.0.0.0:443");
+    assert_eq!(certificate, Path::new("/etc/entrar/other.crt"));
+
+    let other = "11111111-2222-4333-8444-555555555556";
+    let text = usable().replacen(
+        &format!("client_id = \"{GUID}\""),
+        &format!("client_id = \"{other}\""),
+        1,
+    );
+    let (new, named) = parsed(&text).unwrap().beside(&old);
+    assert_eq!(named, ["[tenant] client_id"]);
+    assert_eq!(new.tenant.client_id, old.tenant.client_id);
+    let (_, named) = parsed(&usable()).unwrap().beside(&old);
+    assert!(named.is_empty(), "{named:?}");
 }
 
 #[test]

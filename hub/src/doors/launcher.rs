@@ -109,7 +109,7 @@ impl Hub {
         // What runs on another machine asks beside the page; this machine's own address is nothing there.
         let address = match &launcher.from {
             From::Uid(_) => self.address_of_sessions()?,
-            From::Network(_) => self.configuration.public_url.to_string(),
+            From::Network(_) => self.configuration().public_url.to_string(),
         };
         let mut environment = BTreeMap::from([
             (ADDRESS, Secret(address.into())),
@@ -121,7 +121,7 @@ impl Hub {
         Ok(Session {
             id,
             cookie,
-            expires_at: (now + self.configuration.session).seconds(),
+            expires_at: (now + self.configuration().session).seconds(),
             environment,
         })
     }
@@ -169,7 +169,7 @@ impl Hub {
             opened_by: OpenedBy::Launcher(launcher.name.clone()),
             machine: machine.chars().take(255).collect(),
             opened_at: now,
-            expires_at: now + self.configuration.session,
+            expires_at: now + self.configuration().session,
         };
         let (id, cookie) = self.store.open_session(session).await.map_err(of_store)?;
         Ok((id.as_str().to_owned(), user, Secret(cookie)))

@@ -133,7 +133,7 @@ impl Hub {
             user: user.name.clone(),
             uid: user.uid,
             machine: self.machine.clone(),
-            page: self.configuration.public_url.to_string(),
+            page: self.configuration().public_url.to_string(),
             account,
             binding: if self.pairs(user).await? {
                 Binding::Paired
@@ -161,7 +161,8 @@ impl Hub {
         let Some(signed_in_at) = profile.signed_in_at else {
             return Ok(None);
         };
-        let tenant = self.tenant.settings();
+        let configuration = self.configuration();
+        let tenant = &configuration.tenant;
         let known = Account {
             username: some(&profile.username),
             name: some(&profile.name),
@@ -178,7 +179,8 @@ impl Hub {
 
     async fn begin(&self, user: &LocalUser) -> Result<Begun, Error> {
         let now = self.now();
-        let page = &self.configuration.public_url;
+        let configuration = self.configuration();
+        let page = &configuration.public_url;
         if self.pairs(user).await? {
             let ticket = self.begin_pairing(user).await?;
             return Ok(Begun {
@@ -190,7 +192,7 @@ impl Hub {
         }
         Ok(Begun {
             id: Secret(now.seconds().to_string().into()),
-            address: self.configuration.public_url.to_string(),
+            address: page.to_string(),
             expires_at: (now + LIFETIME).seconds(),
             pairs: false,
         })
@@ -282,7 +284,7 @@ impl Hub {
 
     /// The address at which clients ask that know an address and a cookie only.
     pub(crate) fn address_of_sessions(&self) -> Result<String, Error> {
-        match self.configuration.rpc {
+        match self.configuration().rpc {
             Some(address) => Ok(format!("http://{address}")),
             None => Err(Error::new(
                 Kind::Misconfigured,
@@ -296,7 +298,7 @@ impl Hub {
     pub(crate) async fn check_number_of_sessions(&self, user: &LocalUser) -> Result<(), Error> {
         let open = self.store.sessions_of_user(user.uid, self.now());
         let open = open.await.map_err(of_store)?;
-        let most = usize::try_from(self.configuration.limits.sessions).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.configuration().limits.sessions).unwrap_or(usize::MAX);
         if open.len() < most {
             return Ok(());
         }
@@ -311,7 +313,7 @@ impl Hub {
         let address = self.address_of_sessions()?;
         self.check_number_of_sessions(user).await?;
         let now = self.now();
-        let expires_at = now + self.configuration.session;
+        let expires_at = now + self.configuration().session;
         let session = NewSession {
             user: user.clone(),
             opened_by: OpenedBy::Socket,

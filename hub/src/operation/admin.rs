@@ -256,7 +256,7 @@ impl Hub {
             }
             REKEY => {
                 if read::<Rekey>(body)?.new_key {
-                    let path = self.configuration.key_file.path().to_owned();
+                    let path = self.configuration().key_file.path().to_owned();
                     let added = spawn_blocking(move || Keys::add_to_file(&path)).await;
                     added
                         .map_err(|_| Error::new(Kind::ServerError, "the key was not made"))?
@@ -298,7 +298,7 @@ impl Hub {
 
     async fn permit(&self, by: u32, permit: Permit) -> Result<Done, Error> {
         let refused = |what: String| Err(Error::new(Kind::BadResource, what));
-        if !self.configuration.people.pairing {
+        if !self.configuration().people.pairing {
             return refused(
                 "hub.toml does not allow pairing: set pairing = true in [people]".to_owned(),
             );

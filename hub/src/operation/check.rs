@@ -1,6 +1,8 @@
 //! Every setting is tried: a line each, with what to do about it.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -82,6 +84,7 @@ pub async fn check(configuration: &Configuration) -> Vec<Line> {
     lines.push(page(configuration));
     socket(configuration, &mut lines);
     people(configuration, &mut lines);
+    lines.extend(configuration.health.map(health));
     lines
 }
 
@@ -124,7 +127,7 @@ async fn tenant(configuration: &Configuration, lines: &mut Vec<Line>) {
     let redirect = configuration.public_url.join("callback");
     let redirect = redirect.map_or_else(|_| String::new(), String::from);
     let tenant = Tenant::new(settings.clone(), redirect.clone());
-    if let Err(error) = tenant.credential() {
+    if let Err(error) = tenant.credential(settings) {
         lines.push(bad(
             "credential",
             error.message(),
@@ -257,6 +260,18 @@ fn socket(configuration: &Configuration, lines: &mut Vec<Line>) {
             why,
             "While it cannot be read, nobody is served.",
         )),
+    }
+}
+
+fn health(address: SocketAddr) -> Line {
+    match TcpListener::bind(address) {
+        // The hub itself may serve there now.
+        Err(error) if error.kind() != ErrorKind::AddrInUse => bad(
+            "health",
+            format!("{address}: {}", entrar_core::file::reason(&error)),
+            "Set an address of this machine in [health], with a port that the hub's user may use.",
+        ),
+        _ => good("health", format!("http://{address}/health/ready")),
     }
 }
 

@@ -19,6 +19,7 @@ mod rekey;
 mod sessions;
 mod sign_ins;
 mod sqlite;
+mod state;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -38,13 +39,14 @@ pub use launchers::{From, Launcher};
 pub use pairings::Change;
 pub use postgres::Server;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
+pub use state::Counts;
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
 use threads::Threads;
 
 /// Where a hub's database is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Database {
     /// In a file of SQLite's on this machine, which is made if there is none.
     File(PathBuf),

@@ -43,6 +43,7 @@ const TURN: i64 = 0x656e_7472_6172;
 /// Where the database is.
 #[derive(Clone, Debug)]
 pub struct Server {
+    url: String,
     config: Config,
     password_file: Option<SecretFile>,
     ca_file: Option<PathBuf>,
@@ -93,11 +94,19 @@ impl Server {
         };
         config.ssl_mode(mode);
         Ok(Self {
+            url: url.to_owned(),
             config,
             password_file,
             ca_file,
             connections,
         })
+    }
+}
+
+impl PartialEq for Server {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |it: &Self| (it.password_file.clone(), it.ca_file.clone(), it.connections);
+        self.url == other.url && all(self) == all(other)
     }
 }
 

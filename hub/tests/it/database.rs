@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -58,6 +60,30 @@ impl Database {
         }
     }
 
+    /// Keeps everybody else from writing, until this is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        let (held, holds) = channel();
+        let (release, released) = channel();
+        let (url, file) = (self.url(), self.file.clone());
+        let holding = std::thread::spawn(move || match url {
+            Some(url) => {
+                let mut client = Client::connect(&url, NoTls).unwrap();
+                let lock = "BEGIN; LOCK TABLE keys IN EXCLUSIVE MODE";
+                client.batch_execute(lock).unwrap();
+                held.send(()).unwrap();
+                let _: Result<(), _> = released.recv();
+            }
+            None => {
+                let database = rusqlite::Connection::open(file).unwrap();
+                database.execute_batch("BEGIN IMMEDIATE").unwrap();
+                held.send(()).unwrap();
+                let _: Result<(), _> = released.recv();
+            }
+        });
+        holds.recv().unwrap();
+        Held(Some((release, holding)))
+    }
+
     /// Keeps a copy, while no hub serves.
     pub(crate) fn back_up(&self) {
         match &self.on_server {
@@ -89,6 +115,18 @@ impl Database {
 
     fn open(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(&self.file).unwrap()
+    }
+}
+
+/// Nobody else writes as long as this lives.
+pub(crate) struct Held(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some((release, holding)) = self.0.take() {
+            drop(release);
+            holding.join().unwrap();
+        }
     }
 }
 

@@ -343,7 +343,7 @@ tenants = ["{tenant}"]
 }
 
 /// A port that nobody listens at, and that the system gives to nobody who asks for any: it is below those.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);

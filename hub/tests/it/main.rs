@@ -16,6 +16,7 @@ mod faults;
 mod launchers;
 mod local;
 mod machine;
+mod operation;
 mod pages;
 mod pairing;
 mod web;

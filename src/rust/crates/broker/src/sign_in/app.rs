@@ -93,6 +93,29 @@ impl App {
         })
     }
 
+    /// The same app, which proves itself by `auth` and is reached as `env` says. The tenant is not asked again.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] if the CA bundle or proxy that the environment names cannot be used.
+    pub fn renewed(&self, env: &Env, auth: ClientAuth) -> Result<Self, Error> {
+        let registration = Registration {
+            token_endpoint: self.discovery.token_endpoint.to_string(),
+            client_id: self.client_id.clone(),
+            auth,
+            revokes_used_refresh_tokens: self.entra.revokes_used_refresh_tokens(),
+        };
+        Ok(Self {
+            env: env.clone(),
+            entra: Arc::new(Entra::new(env.clone(), registration, DEADLINE)?),
+            discovery: self.discovery.clone(),
+            client_id: self.client_id.clone(),
+            tenant: self.tenant,
+            graph: self.graph,
+            scope: self.scope.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+        })
+    }
+
     /// Where its refresh tokens are exchanged.
     #[must_use]
     pub fn entra(&self) -> &Arc<Entra> {
