@@ -92,6 +92,7 @@ impl Tenant {
             settings.client_id,
             auth,
             self.redirect_uri.clone(),
+            settings.refresh_tokens_work_once,
         )
         .await
     }

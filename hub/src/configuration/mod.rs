@@ -93,6 +93,8 @@ pub struct Tenant {
     pub proxy: Option<String>,
     /// The certificates by which the tenant proves itself.
     pub ca_bundle: Option<PathBuf>,
+    /// Whether a refresh token is revoked once another one was granted for it; without it as the authority is known for.
+    pub refresh_tokens_work_once: Option<bool>,
 }
 
 impl Tenant {

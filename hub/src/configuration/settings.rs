@@ -105,6 +105,7 @@ struct TenantSettings {
     managed_identity: Option<Text>,
     proxy: Option<Text>,
     ca_bundle: Option<Text>,
+    refresh_tokens_work_once: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -388,6 +389,7 @@ impl TenantSettings {
             credential: self.credential(near)?,
             proxy: self.proxy.map(Spanned::into_inner),
             ca_bundle: ca_bundle.map(|name| near.path(name.get_ref())),
+            refresh_tokens_work_once: self.refresh_tokens_work_once,
             id,
         })
     }

@@ -17,7 +17,7 @@ use entrar_broker::rpc::app;
 use entrar_core::error::{Details, Error, Kind};
 use entrar_core::hub::{
     Account, BEGIN, Begun, Binding, CANCEL, Failure, ME, Me, Method, OPEN_SESSION, PAIR, Pair,
-    Progress, SIGN_OUT, Secret, Session, WAIT, Wait,
+    Progress, SIGN_OUT, Secret, Session, SignedOut, WAIT, Wait,
 };
 use entrar_core::time::UnixTime;
 use secrecy::ExposeSecret;
@@ -273,13 +273,20 @@ impl Hub {
         }
     }
 
-    async fn sign_out_user(&self, user: &LocalUser) -> Result<Option<Account>, Error> {
+    async fn sign_out_user(&self, user: &LocalUser) -> Result<SignedOut, Error> {
         let Some(account) = self.account_or_error(user).await? else {
-            return Ok(None);
+            return Ok(SignedOut {
+                account: None,
+                holds_at: None,
+            });
         };
         let known = self.signed_in(account).await?;
         self.sign_out(account, Some(user)).await?;
-        Ok(known.map(|(account, _)| account))
+        let holds_at = self.store.holds_everywhere_at(self.now());
+        Ok(SignedOut {
+            account: known.map(|(account, _)| account),
+            holds_at: holds_at.map(UnixTime::seconds),
+        })
     }
 
     /// The address at which clients ask that know an address and a cookie only.

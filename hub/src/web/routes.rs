@@ -554,7 +554,9 @@ async fn sign_out_everywhere(State(web): Shared, request: Request) -> Response {
     };
     match web.sign_out_everywhere(&session).await {
         Ok(true) => with_cookies(
-            web.message(Message::SignedOutEverywhere),
+            web.message(Message::SignedOutEverywhere {
+                holds_at: web.hub.store.holds_everywhere_at(web.hub.now()),
+            }),
             &[Name::Session.unset()],
         ),
         Ok(false) => web.redirect(paths::HOME, &[]),
