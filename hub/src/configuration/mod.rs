@@ -20,6 +20,8 @@ pub use files::{SecretFile, read_secret};
 pub use people::{People, Rule, Unmapped};
 use settings::Settings;
 
+use crate::store::Database;
+
 /// The file as `init` writes it.
 pub const TEMPLATE: &str = include_str!("hub.toml");
 /// The largest file that is read, in bytes.
@@ -52,8 +54,8 @@ pub struct Configuration {
     pub contact: Option<String>,
     /// The tenant and the app.
     pub tenant: Tenant,
-    /// The database's file.
-    pub database: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The file with the keys.
     pub key_file: SecretFile,
     /// The socket of local processes.

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::files::Near;
 use super::{Configuration, Credential, Error, Limits, People, Rule, Socket, Tenant, Web};
+use crate::store::{Database, Server};
 
 type Text = Spanned<String>;
 
@@ -74,7 +75,7 @@ pub(super) struct Settings {
     name: String,
     contact: Option<String>,
     tenant: TenantSettings,
-    store: Store,
+    store: Spanned<Store>,
     #[serde(default)]
     socket: SocketSettings,
     web: Spanned<WebSettings>,
@@ -107,7 +108,11 @@ struct TenantSettings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Store {
-    path: String,
+    path: Option<String>,
+    url: Option<Text>,
+    password_file: Option<Text>,
+    ca_file: Option<Text>,
+    connections: Option<Spanned<u32>>,
     key_file: String,
 }
 
@@ -192,8 +197,8 @@ impl Settings {
             name: self.name,
             contact: self.contact,
             tenant: self.tenant.judged(near)?,
-            database: near.path(&self.store.path),
-            key_file: near.secret(&self.store.key_file),
+            database: database(&self.store, near)?,
+            key_file: near.secret(&self.store.get_ref().key_file),
             socket: self.socket.judged(near)?,
             rpc: self.rpc.as_ref().map(rpc).transpose()?,
             people: self.people.judged()?,
@@ -208,6 +213,53 @@ impl Settings {
             log_is_json: log_is_json(self.log.format.as_ref())?,
         })
     }
+}
+
+fn database(store: &Spanned<Store>, near: &Near<'_>) -> Result<Database, Fault> {
+    let settings = store.get_ref();
+    let Some(url) = &settings.url else {
+        let of_a_server = [&settings.password_file, &settings.ca_file];
+        if let Some(extra) = of_a_server.into_iter().flatten().next() {
+            return Err(Fault::new(
+                extra,
+                "this belongs to a server, and there is no url",
+            ));
+        }
+        if let Some(extra) = &settings.connections {
+            return Err(Fault::new(
+                extra,
+                "this belongs to a server, and there is no url",
+            ));
+        }
+        return match &settings.path {
+            Some(path) => Ok(Database::File(near.path(path))),
+            None => Err(Fault::new(
+                store,
+                "the database is missing: name a file (path) or a server (url)",
+            )),
+        };
+    };
+    if settings.path.is_some() {
+        return Err(Fault::new(
+            url,
+            "the database is a file (path) or on a server (url): remove one",
+        ));
+    }
+    let connections = positive(settings.connections.as_ref(), 16)?;
+    let server = Server::new(
+        url.get_ref(),
+        settings
+            .password_file
+            .as_ref()
+            .map(|name| near.secret(name.get_ref())),
+        settings
+            .ca_file
+            .as_ref()
+            .map(|name| near.path(name.get_ref())),
+        connections as usize,
+    );
+    let server = server.map_err(|why| Fault::new(url, why))?;
+    Ok(Database::Server(Box::new(server)))
 }
 
 /// A number of at least one.

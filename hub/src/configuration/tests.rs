@@ -30,7 +30,7 @@ fn refused(from: &str, to: &str) -> String {
 fn the_template_is_usable_once_its_ids_are_filled_in() {
     let read = parsed(&usable()).unwrap();
     assert_eq!(read.public_url.as_str(), "https://hub.example.com/");
-    assert_eq!(read.database, Path::new("/var/lib/entrar-hub/hub.db"));
+    assert_eq!(read.database.to_string(), "/var/lib/entrar-hub/hub.db");
     assert_eq!(read.key_file.path(), Path::new("/etc/entrar/hub.key"));
     assert_eq!(read.socket.uids, [(1_000, 59_999)]);
     assert!(read.is_own_host("HUB.example.com") && !read.is_own_host("localhost"));
@@ -84,6 +84,18 @@ fn what_contradicts_itself_or_is_unsafe_is_refused() {
             "secret_file = ",
             "one way to prove itself",
         ),
+        (
+            "# url = \"postgresql://",
+            "url = \"postgresql://",
+            "remove one",
+        ),
+        (
+            "path = \"/var/lib/entrar-hub/hub.db\"",
+            "",
+            "the database is missing",
+        ),
+        ("# password_file = ", "password_file = ", "there is no url"),
+        ("# connections = 16", "connections = 4", "there is no url"),
         ("certificate_file = \"app.pem\"", "", "has to prove itself"),
         (
             "# authority = \"https://login.microsoftonline.us\"",
@@ -185,7 +197,7 @@ fn what_counts_after_a_restart_only_stays_and_is_named() {
         named,
         [
             "public_url",
-            "[store] path",
+            "[store]",
             "[socket] path",
             "[rpc] listen",
             "[health] listen",
@@ -236,4 +248,49 @@ fn nothing_is_read_from_the_environment_of_the_process() {
     );
     assert_eq!(env.var("PATH"), None);
     assert_eq!(env.var("SSL_CERT_FILE"), None);
+}
+
+#[test]
+fn a_server_is_named_by_an_address_without_a_secret() {
+    let path = "path = \"/var/lib/entrar-hub/hub.db\"";
+    let url = |url: &str| usable().replace(path, &format!("url = \"{url}\""));
+    for (address, shown) in [
+        (
+            "postgresql://hub@db.example.com/entrar",
+            "the database entrar at db.example.com",
+        ),
+        (
+            "postgresql://hub@a.example,b.example/entrar?target_session_attrs=read-write",
+            "the database entrar at a.example, b.example",
+        ),
+        (
+            "postgresql://hub@%2Frun%2Fpostgresql/entrar",
+            "the database entrar at /run/postgresql",
+        ),
+    ] {
+        let read = parsed(&url(address)).unwrap();
+        assert_eq!(read.database.to_string(), shown);
+    }
+    for (address, what) in [
+        (
+            "postgresql://hub:canary@db.example.com/entrar",
+            "a password has no place here",
+        ),
+        (
+            "postgresql://hub@db.example.com/entrar?sslmode=disable",
+            "by TLS only",
+        ),
+        ("postgresql://db.example.com/entrar", "names no user"),
+        ("postgresql://hub@db.example.com", "no database"),
+        ("postgresql:///entrar?user=hub", "names no host"),
+        (
+            "mysql://hub@db.example.com/entrar",
+            "no address of a database",
+        ),
+        ("postgresql://hub@%2Frun,db.example.com/entrar", "choose"),
+    ] {
+        let error = parsed(&url(address)).unwrap_err().to_string();
+        assert!(error.contains(what), "{address}: {error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
 }

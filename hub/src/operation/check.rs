@@ -13,7 +13,7 @@ use crate::configuration::{Configuration, Web};
 use crate::keys::Keys;
 use crate::local_user::{Rules, check_namespace};
 use crate::serve;
-use crate::store::Store;
+use crate::store::{Database, Store};
 use crate::tenant::Tenant;
 
 /// By how many seconds the clocks of this machine and of Entra ID may differ.
@@ -99,16 +99,25 @@ async fn database(configuration: &Configuration) -> Line {
             );
         }
     };
-    let path = configuration.database.display();
     match Store::open(&configuration.database, keys).await {
         Ok(store) => {
             store.close().await;
-            good("database", format!("{path}, and the keys open it"))
+            good(
+                "database",
+                format!("{}, and the keys open it", configuration.database),
+            )
         }
         Err(error) => bad(
             "database",
             error,
-            "Run this as the user that the hub runs as, who alone may use the file.",
+            match configuration.database {
+                Database::File(_) => {
+                    "Run this as the user that the hub runs as, who alone may use the file."
+                }
+                Database::Server(_) => {
+                    "[store] names the server, the user, the password's file and who vouches for the certificate."
+                }
+            },
         ),
     }
 }

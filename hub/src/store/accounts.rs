@@ -6,14 +6,13 @@ use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::bindings::binding_of_account;
-use super::sqlite::Db;
+use super::columns::Row;
+use super::database::Db;
 use super::web_sessions::end_web_sessions_of;
-use super::{AuditRow, Binding, Store, StoreError, account_at, audit};
-use crate::seal::{Fields, Sealed};
+use super::{AuditRow, Binding, Store, StoreError, audit};
+use crate::seal::Fields;
 
 const TABLE: &str = "refresh_tokens";
-/// How often a last use is written down.
-pub(super) const BETWEEN_USES: f64 = 60.0;
 
 /// What an account is called, as the tenant says it. It proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +32,6 @@ pub struct Profile {
     pub name: String,
     /// When the person last signed in in the browser.
     pub signed_in_at: Option<UnixTime>,
-    /// When a token was last handed out, give or take a minute.
-    pub last_used: Option<UnixTime>,
 }
 
 /// An account that the hub knows: signed in, bound, or both.
@@ -69,14 +66,14 @@ impl Store {
         let run = move |db: &Db<'_>| {
             db.execute(
                 "INSERT INTO accounts (tid, oid, username, name, signed_in_at) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT DO UPDATE SET username = excluded.username, name = excluded.name,
+                 ON CONFLICT (tid, oid) DO UPDATE SET username = excluded.username, name = excluded.name,
                  signed_in_at = excluded.signed_in_at",
                 (
                     account.tid.to_string(),
                     account.oid.to_string(),
                     names.username,
                     names.name,
-                    now.seconds(),
+                    now,
                 ),
             )?;
             put(db, account, &client_id, &refresh_token)
@@ -92,7 +89,7 @@ impl Store {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| {
             db.row(
-                "SELECT username, name, signed_in_at, last_used FROM accounts
+                "SELECT username, name, signed_in_at FROM accounts
                  JOIN refresh_tokens USING (tid, oid) WHERE tid = ? AND oid = ? AND client_id = ?",
                 (
                     account.tid.to_string(),
@@ -105,26 +102,6 @@ impl Store {
         self.threads.read(run).await
     }
 
-    /// Notes that the account has got a token, at most once a minute.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn touch_account(&self, account: AccountId, now: UnixTime) -> Result<(), StoreError> {
-        let run = move |db: &Db<'_>| {
-            db.execute(
-                "UPDATE accounts SET last_used = ?1 WHERE tid = ?2 AND oid = ?3
-                 AND (last_used IS NULL OR last_used <= ?1 - ?4)",
-                (
-                    now.seconds(),
-                    account.tid.to_string(),
-                    account.oid.to_string(),
-                    BETWEEN_USES,
-                ),
-            )
-        };
-        self.threads.write(run).await.map(|_| ())
-    }
-
     /// Every account that is signed in or bound, by user name.
     ///
     /// # Errors
@@ -133,19 +110,18 @@ impl Store {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| {
             let known = db.rows(
-                "SELECT tid, oid, username, name, signed_in_at, last_used, EXISTS (
+                "SELECT tid, oid, username, name, signed_in_at, EXISTS (
                    SELECT 1 FROM refresh_tokens t WHERE t.tid = p.tid AND t.oid = p.oid AND client_id = ?)
                  FROM (SELECT tid, oid FROM accounts UNION SELECT tid, oid FROM bindings) p
                  LEFT JOIN accounts USING (tid, oid) ORDER BY username, tid, oid",
                 (&*client_id,),
                 |row| {
                     let profile = Profile {
-                        username: row.get::<_, Option<_>>(2)?.unwrap_or_default(),
-                        name: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
+                        username: row.get::<Option<_>>(2)?.unwrap_or_default(),
+                        name: row.get::<Option<_>>(3)?.unwrap_or_default(),
                         signed_in_at: time_at(row, 4)?,
-                        last_used: time_at(row, 5)?,
                     };
-                    Ok((account_at(row, 0, 1)?, profile, row.get(6)?))
+                    Ok((row.account(0, 1)?, profile, row.get(5)?))
                 },
             )?;
             let people = known.into_iter().map(|(account, profile, signed_in)| {
@@ -211,7 +187,7 @@ impl Accounts for Store {
             }
             Ok(is_signed_in)
         };
-        Ok(self.threads.write(run).await?)
+        Ok(self.threads.write_beside(run).await?)
     }
 }
 
@@ -222,16 +198,6 @@ fn fields(account: AccountId, client_id: &str, version: i64) -> Fields {
         .text(&account.oid.to_string())
         .text(client_id)
         .integer(version)
-}
-
-/// A version that no refresh token has had before.
-fn next_version(db: &Db<'_>) -> Result<i64, StoreError> {
-    let version = db.row(
-        "UPDATE state SET value = value + 1 WHERE name = 'refresh_token_version' RETURNING value",
-        (),
-        |row| row.get(0),
-    )?;
-    version.ok_or_else(|| StoreError::Damaged("the database".to_owned()))
 }
 
 fn put(
@@ -245,14 +211,14 @@ fn put(
         "INSERT INTO accounts (tid, oid) VALUES (?, ?) ON CONFLICT DO NOTHING",
         (&tid, &oid),
     )?;
-    let version = next_version(db)?;
+    let version = db.next_version()?;
     let sealed = db.seal(
         &fields(account, client_id, version),
         refresh_token.expose_secret().as_bytes(),
     )?;
     db.execute(
         "INSERT INTO refresh_tokens (tid, oid, client_id, version, sealed, key_id) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
+         ON CONFLICT (tid, oid, client_id) DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
         (&tid, &oid, client_id, version, sealed.bytes, sealed.key_id),
     )?;
     Ok(())
@@ -292,11 +258,8 @@ fn newest(
         "SELECT version, sealed, key_id FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
         (account.tid.to_string(), account.oid.to_string(), client_id),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(1)?,
-                key_id: row.get(2)?,
-            };
-            Ok((row.get::<_, i64>(0)?, sealed))
+            let sealed = row.sealed(1)?;
+            Ok((row.get::<i64>(0)?, sealed))
         },
     )?;
     let Some((version, sealed)) = row else {
@@ -325,12 +288,9 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
         "SELECT tid, oid, client_id, version, sealed, key_id FROM refresh_tokens WHERE key_id <> ? LIMIT 100",
         (first,),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(4)?,
-                key_id: row.get(5)?,
-            };
+            let sealed = row.sealed(4)?;
             let client_id: String = row.get(2)?;
-            Ok((account_at(row, 0, 1)?, client_id, row.get::<_, i64>(3)?, sealed))
+            Ok((row.account(0, 1)?, client_id, row.get::<i64>(3)?, sealed))
         },
     )?;
     for (account, client_id, version, sealed) in &rows {
@@ -352,7 +312,8 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
     Ok(rows.len() as u64)
 }
 
-/// Whether the account is still signed in.
+/// Keeps a newer refresh token in the place of the one that it was granted for, if that is still there. Whether the account is
+/// still signed in.
 fn keep(
     db: &Db<'_>,
     account: AccountId,
@@ -360,18 +321,12 @@ fn keep(
     granted: &SecretString,
     used: u64,
 ) -> Result<bool, StoreError> {
-    let Some(current) = version_of(db, account, client_id)? else {
-        return Ok(false);
-    };
-    if u64::try_from(current) != Ok(used) {
-        return Ok(true);
-    }
-    let version = next_version(db)?;
+    let version = db.next_version()?;
     let sealed = db.seal(
         &fields(account, client_id, version),
         granted.expose_secret().as_bytes(),
     )?;
-    db.execute(
+    let replaced = db.execute(
         "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?
          WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
         (
@@ -381,22 +336,21 @@ fn keep(
             account.tid.to_string(),
             account.oid.to_string(),
             client_id,
-            current,
+            i64::try_from(used).unwrap_or(i64::MAX),
         ),
     )?;
-    Ok(true)
+    Ok(replaced > 0 || version_of(db, account, client_id)?.is_some())
 }
 
-fn profile_at(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Profile> {
+fn profile_at(row: &Row<'_>, first: usize) -> Result<Profile, StoreError> {
     Ok(Profile {
         username: row.get(first)?,
         name: row.get(first + 1)?,
         signed_in_at: time_at(row, first + 2)?,
-        last_used: time_at(row, first + 3)?,
     })
 }
 
-fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<UnixTime>> {
+fn time_at(row: &Row<'_>, column: usize) -> Result<Option<UnixTime>, StoreError> {
     let seconds: Option<f64> = row.get(column)?;
     Ok(seconds.map(UnixTime::new))
 }

@@ -6,11 +6,14 @@
 mod accounts;
 mod audit;
 mod bindings;
+mod columns;
+mod database;
 mod error;
 mod launchers;
 mod migrations;
 mod pairings;
 mod place;
+mod postgres;
 mod purge;
 mod rekey;
 mod sessions;
@@ -21,16 +24,12 @@ mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod web_sessions;
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-use entrar_broker::accounts::AccountId;
-use entrar_core::guid::Guid;
-use rusqlite::Row;
-use rusqlite::types::Type;
 
 pub use accounts::{Person, Profile, ProfileNames};
 pub use audit::{AuditRow, Event, Recorded};
@@ -38,12 +37,31 @@ pub use bindings::{Binding, Bound, BoundBy, LocalUser};
 pub use error::StoreError;
 pub use launchers::{From, Launcher};
 pub use pairings::Change;
+pub use postgres::Server;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
 pub use state::Counts;
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
-use sqlite::Threads;
+use threads::Threads;
+
+/// Where a hub's database is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Database {
+    /// In a file of SQLite's on this machine, which is made if there is none.
+    File(PathBuf),
+    /// On a server of PostgreSQL's, where other hubs can share it.
+    Server(Box<Server>),
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(server) => server.fmt(f),
+        }
+    }
+}
 
 /// The database. Copies share it.
 #[derive(Clone)]
@@ -53,13 +71,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database in this file, which is made if there is none, and brings it to the newest schema.
+    /// Opens the database and brings it to the newest schema.
     ///
     /// # Errors
     /// What is wrong with the place, the database or the keys, as a sentence for the administrator.
-    pub async fn open(path: &Path, keys: Keys) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Threads::open(&path, keys)).await;
+    pub async fn open(database: &Database, keys: Keys) -> Result<Self, StoreError> {
+        let database = database.clone();
+        let open = move || match database {
+            Database::File(path) => sqlite::open(&path, keys),
+            Database::Server(server) => postgres::open(&server, keys),
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
         Ok(Self {
             threads: Arc::new(opened.map_err(|_| StoreError::Closed)??),
             client_id: "".into(),
@@ -90,30 +112,6 @@ impl fmt::Debug for Store {
             .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }
-}
-
-/// The account in these two columns.
-fn account_at(row: &Row<'_>, tid: usize, oid: usize) -> rusqlite::Result<AccountId> {
-    Ok(AccountId {
-        tid: guid_at(row, tid)?,
-        oid: guid_at(row, oid)?,
-    })
-}
-
-fn guid_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Guid> {
-    parsed_at(row, column)
-}
-
-/// A column of text that reads as something.
-fn parsed_at<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
 }
 
 /// A text in the database that means nothing to this program.

@@ -2,7 +2,7 @@
 
 use entrar_core::time::UnixTime;
 
-use super::sqlite::Db;
+use super::database::Db;
 use super::{Store, StoreError};
 
 /// How much is in the database.
@@ -30,7 +30,7 @@ impl Store {
             )?;
             Ok(())
         };
-        self.threads.write(run).await
+        self.threads.write_beside(run).await
     }
 
     /// Counts what is in the database.
@@ -42,13 +42,13 @@ impl Store {
         let run = move |db: &Db<'_>| {
             let people = db.row(
                 "SELECT count(*) FROM refresh_tokens WHERE client_id = ?",
-                (client_id,),
-                |row| row.get::<_, i64>(0),
+                (client_id.as_str(),),
+                |row| row.get::<i64>(0),
             )?;
             let sessions = db.row(
                 "SELECT count(*) FROM sessions WHERE expires_at > ?",
-                (now.seconds(),),
-                |row| row.get::<_, i64>(0),
+                (now,),
+                |row| row.get::<i64>(0),
             )?;
             let number = |count: Option<i64>| count.unwrap_or_default().unsigned_abs();
             Ok(Counts {
@@ -58,5 +58,51 @@ impl Store {
             })
         };
         self.threads.read(run).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ADA, BOB, NOW, Place, user};
+    use super::super::{NewSession, OpenedBy};
+    use super::*;
+    use crate::keys::Keys;
+    use entrar_broker::accounts::Accounts as _;
+
+    #[tokio::test]
+    async fn who_is_signed_in_and_what_is_open_is_counted_and_which_key_seals() {
+        let place = Place::new();
+        let store = place.store().await;
+        store.sign_in(ADA, "canary".into()).await.unwrap();
+        store.sign_in(BOB, "canary".into()).await.unwrap();
+        let other = store.for_client("other");
+        other.sign_in(ADA, "canary".into()).await.unwrap();
+        for seconds in [60.0, 61.0] {
+            let session = NewSession {
+                user: user(1_001, "ada"),
+                opened_by: OpenedBy::Socket,
+                machine: "node".to_owned(),
+                opened_at: NOW,
+                expires_at: NOW + seconds,
+            };
+            store.open_session(session).await.unwrap();
+        }
+        let id = || place.keys().first().unwrap().id().to_owned();
+        let counts = |people, sessions| Counts {
+            people,
+            sessions,
+            key: id(),
+        };
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        assert_eq!(other.counts(NOW + 60.0).await.unwrap(), counts(1, 1));
+        let before = id();
+        Keys::add_to_file(&place.path("keys")).unwrap();
+        store.rekey().await.unwrap();
+        assert_ne!(id(), before);
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        store.probe().await.unwrap();
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        store.clone().close().await;
+        assert_eq!(store.probe().await, Err(StoreError::Closed));
     }
 }

@@ -138,12 +138,11 @@ async fn a_key_that_a_restored_back_up_brings_back_ends_with_revoke_all() {
     ]);
     assert!(good, "{key}");
     machine.stop().await;
-    let database = machine.directory.path().join("lib/hub.db");
-    let back_up = std::fs::read(&database).unwrap();
+    machine.database.back_up();
     machine.start().await;
     machine.command(&["launcher", "remove", "jupyter"]);
     machine.stop().await;
-    std::fs::write(&database, back_up).unwrap();
+    machine.database.restore();
     machine.start().await;
     let wanted = json!({"user": ada.name});
     let opened = launched(&machine, launcher.uid, key.trim(), &wanted);

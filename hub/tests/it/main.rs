@@ -10,6 +10,7 @@
 
 mod browser;
 mod commands;
+mod database;
 mod doors;
 mod faults;
 mod launchers;

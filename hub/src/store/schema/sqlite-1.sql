@@ -20,7 +20,6 @@ CREATE TABLE accounts (
   username TEXT NOT NULL DEFAULT '',
   name TEXT NOT NULL DEFAULT '',
   signed_in_at REAL,
-  last_used REAL,
   PRIMARY KEY (tid, oid)
 ) STRICT;
 
@@ -39,7 +38,7 @@ CREATE TABLE bindings (
   tid TEXT NOT NULL,
   oid TEXT NOT NULL,
   uid INTEGER NOT NULL UNIQUE,
-  user TEXT NOT NULL UNIQUE,
+  user_name TEXT NOT NULL UNIQUE,
   bound_by TEXT NOT NULL,
   bound_at REAL NOT NULL,
   mac BLOB NOT NULL,
@@ -51,7 +50,7 @@ CREATE TABLE sessions (
   id TEXT NOT NULL PRIMARY KEY,
   cookie_hash BLOB NOT NULL,
   uid INTEGER NOT NULL,
-  user TEXT NOT NULL,
+  user_name TEXT NOT NULL,
   launcher TEXT,
   machine TEXT NOT NULL,
   opened_at REAL NOT NULL,
@@ -101,7 +100,7 @@ CREATE TABLE audit (
   tid TEXT,
   oid TEXT,
   uid INTEGER,
-  user TEXT,
+  user_name TEXT,
   session TEXT,
   machine TEXT,
   resource TEXT,
@@ -138,7 +137,7 @@ CREATE TABLE launchers (
 -- Users who may pair by a code for a while.
 CREATE TABLE permits (
   uid INTEGER NOT NULL PRIMARY KEY,
-  user TEXT NOT NULL,
+  user_name TEXT NOT NULL,
   expires_at REAL NOT NULL,
   mac BLOB NOT NULL,
   key_id TEXT NOT NULL
