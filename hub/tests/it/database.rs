@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -58,6 +60,34 @@ impl Database {
         }
     }
 
+    /// Keeps everybody else from writing, as long as the result lives.
+    pub(crate) fn hold(&self) -> Held {
+        let (release, released) = channel::<()>();
+        let (took, taken) = channel();
+        let (url, file) = (self.url(), self.file.clone());
+        let hold = move || {
+            let wait = || {
+                took.send(()).unwrap();
+                let _ = released.recv();
+            };
+            if let Some(url) = url {
+                let mut client = Client::connect(&url, NoTls).unwrap();
+                client.batch_execute("BEGIN; LOCK TABLE keys").unwrap();
+                wait();
+            } else {
+                let database = rusqlite::Connection::open(file).unwrap();
+                database.execute_batch("BEGIN IMMEDIATE").unwrap();
+                wait();
+            }
+        };
+        let thread = Some(std::thread::spawn(hold));
+        taken.recv().unwrap();
+        Held {
+            release: Some(release),
+            thread,
+        }
+    }
+
     /// Keeps a copy, while no hub serves.
     pub(crate) fn back_up(&self) {
         match &self.on_server {
@@ -89,6 +119,19 @@ impl Database {
 
     fn open(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(&self.file).unwrap()
+    }
+}
+
+pub(crate) struct Held {
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        // What went wrong there is shown there.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
