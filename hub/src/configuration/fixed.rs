@@ -22,7 +22,7 @@ impl Configuration {
         stays!("[tenant] id", tenant.id);
         stays!("[tenant] client_id", tenant.client_id);
         stays!("[tenant] authority", tenant.authority);
-        stays!("[store]", database);
+        stays!("[store] path or url", database);
         stays!("[store] key_file", key_file);
         stays!("[socket] path", socket.path);
         stays!("[rpc] listen", rpc);

@@ -197,7 +197,7 @@ fn what_counts_after_a_restart_only_stays_and_is_named() {
         named,
         [
             "public_url",
-            "[store]",
+            "[store] path or url",
             "[socket] path",
             "[rpc] listen",
             "[health] listen",

@@ -1,16 +1,19 @@
 //! Who is signed in, with the newest refresh token of each, sealed; and their names, for show.
 
-use entrar_broker::accounts::{AccountId, Accounts, Versioned};
+use std::time::Duration;
+
+use entrar_broker::accounts::{AccountId, Accounts, Turn, Versioned};
 use entrar_broker::entra::Refusal;
 use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::error;
 
 use super::bindings::binding_of_account;
 use super::columns::Row;
 use super::database::Db;
 use super::web_sessions::end_web_sessions_of;
 use super::{AuditRow, Binding, Store, StoreError, audit};
-use crate::seal::Fields;
+use crate::seal::{Fields, Sealed};
 
 const TABLE: &str = "refresh_tokens";
 
@@ -155,18 +158,38 @@ impl Accounts for Store {
     ) -> Result<(), Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| put(db, account, &client_id, &refresh_token);
-        Ok(self.threads.write(run).await?)
+        self.threads.write(run).await.map_err(refused)
     }
 
     async fn sign_out(&self, account: AccountId) -> Result<bool, Refusal> {
         let run = move |db: &Db<'_>| delete(db, account);
-        Ok(self.threads.write(run).await?)
+        self.threads.write(run).await.map_err(refused)
     }
 
     async fn newest(&self, account: AccountId) -> Result<Option<Versioned>, Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| newest(db, account, &client_id);
-        Ok(self.threads.read(run).await?)
+        self.threads.read(run).await.map_err(refused)
+    }
+
+    async fn take_turn(&self, account: AccountId, longest: Duration) -> Result<Turn, Refusal> {
+        let client_id = self.client_id.clone();
+        if !self.is_shared {
+            let newest = self.newest(account).await?;
+            return Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, 0)));
+        }
+        let run = move |db: &Db<'_>| take_turn(db, account, &client_id, longest);
+        self.threads.write_loosely(run).await.map_err(refused)
+    }
+
+    async fn end_turn(&self, account: AccountId, turn: u64) {
+        let client_id = self.client_id.clone();
+        if !self.is_shared {
+            return;
+        }
+        let run = move |db: &Db<'_>| end_turn(db, account, &client_id, turn);
+        // Otherwise it ends by itself.
+        let _ = self.threads.write_loosely(run).await;
     }
 
     async fn keep(
@@ -187,8 +210,14 @@ impl Accounts for Store {
             }
             Ok(is_signed_in)
         };
-        Ok(self.threads.write_beside(run).await?)
+        self.threads.write_beside(run).await.map_err(refused)
     }
+}
+
+/// The log says what it is, and the person that it is.
+fn refused(fault: StoreError) -> Refusal {
+    error!(%fault, "refresh tokens cannot be read or kept");
+    fault.into()
 }
 
 /// What a refresh token's seal is bound to.
@@ -241,6 +270,59 @@ pub(super) fn delete(db: &Db<'_>, account: AccountId) -> Result<bool, StoreError
     Ok(deleted > 0)
 }
 
+/// Where hubs share a database: the lease of an account's refresh token, on the database's own clock.
+fn take_turn(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    longest: Duration,
+) -> Result<Turn, StoreError> {
+    let turn = i64::try_from(getrandom::u64()? >> 1).unwrap_or_default();
+    let now = "extract(epoch FROM clock_timestamp())::double precision";
+    let sql = format!(
+        "UPDATE refresh_tokens SET leased_by = ?, leased_until = {now} + ?
+         WHERE tid = ? AND oid = ? AND client_id = ? AND leased_until < {now}
+         RETURNING version, sealed, key_id"
+    );
+    let row = db.row(
+        &sql,
+        (
+            turn,
+            longest.as_secs_f64(),
+            account.tid.to_string(),
+            account.oid.to_string(),
+            client_id,
+        ),
+        |row| Ok((row.get(0)?, row.sealed(1)?)),
+    )?;
+    match row {
+        Some((version, sealed)) => {
+            let newest = opened(db, account, client_id, version, &sealed)?;
+            Ok(Turn::Given(newest, turn.unsigned_abs()))
+        }
+        None if version_of(db, account, client_id)?.is_some() => Ok(Turn::Taken),
+        None => Ok(Turn::NotSignedIn),
+    }
+}
+
+fn end_turn(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    turn: u64,
+) -> Result<u64, StoreError> {
+    db.execute(
+        "UPDATE refresh_tokens SET leased_until = 0
+         WHERE tid = ? AND oid = ? AND client_id = ? AND leased_by = ?",
+        (
+            account.tid.to_string(),
+            account.oid.to_string(),
+            client_id,
+            i64::try_from(turn).unwrap_or(-1),
+        ),
+    )
+}
+
 fn version_of(db: &Db<'_>, account: AccountId, client_id: &str) -> Result<Option<i64>, StoreError> {
     db.row(
         "SELECT version FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
@@ -262,9 +344,17 @@ fn newest(
             Ok((row.get::<i64>(0)?, sealed))
         },
     )?;
-    let Some((version, sealed)) = row else {
-        return Ok(None);
-    };
+    row.map(|(version, sealed)| opened(db, account, client_id, version, &sealed))
+        .transpose()
+}
+
+fn opened(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    version: i64,
+    sealed: &Sealed,
+) -> Result<Versioned, StoreError> {
     let forged = || StoreError::Forged {
         table: TABLE,
         row: account.to_string(),
@@ -273,13 +363,13 @@ fn newest(
         TABLE,
         &account.to_string(),
         &fields(account, client_id, version),
-        &sealed,
+        sealed,
     )?;
     let text = std::str::from_utf8(&opened).map_err(|_| forged())?;
-    Ok(Some(Versioned {
+    Ok(Versioned {
         refresh_token: text.into(),
         version: u64::try_from(version).map_err(|_| forged())?,
-    }))
+    })
 }
 
 /// Seals refresh tokens anew that are not under the first key; how many.
@@ -327,7 +417,7 @@ fn keep(
         granted.expose_secret().as_bytes(),
     )?;
     let replaced = db.execute(
-        "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?
+        "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?, leased_until = 0
          WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
         (
             version,

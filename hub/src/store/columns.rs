@@ -170,6 +170,12 @@ impl Parameter for u32 {
     }
 }
 
+impl Parameter for f64 {
+    fn value(&self) -> Value<'_> {
+        Value::Real(*self)
+    }
+}
+
 impl Parameter for UnixTime {
     fn value(&self) -> Value<'_> {
         Value::Real(self.seconds())

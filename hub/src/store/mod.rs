@@ -68,6 +68,8 @@ impl fmt::Display for Database {
 pub struct Store {
     threads: Arc<Threads>,
     client_id: Arc<str>,
+    /// Whether other hubs may use it too.
+    is_shared: bool,
 }
 
 impl Store {
@@ -76,6 +78,7 @@ impl Store {
     /// # Errors
     /// What is wrong with the place, the database or the keys, as a sentence for the administrator.
     pub async fn open(database: &Database, keys: Keys) -> Result<Self, StoreError> {
+        let is_shared = matches!(database, Database::Server(_));
         let database = database.clone();
         let open = move || match database {
             Database::File(path) => sqlite::open(&path, keys),
@@ -85,6 +88,7 @@ impl Store {
         Ok(Self {
             threads: Arc::new(opened.map_err(|_| StoreError::Closed)??),
             client_id: "".into(),
+            is_shared,
         })
     }
 
@@ -94,6 +98,7 @@ impl Store {
         Self {
             threads: Arc::clone(&self.threads),
             client_id: client_id.into(),
+            is_shared: self.is_shared,
         }
     }
 

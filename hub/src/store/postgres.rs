@@ -105,17 +105,8 @@ impl Server {
 
 impl PartialEq for Server {
     fn eq(&self, other: &Self) -> bool {
-        let all = |server: &Self| {
-            let Self {
-                url,
-                password_file,
-                ca_file,
-                connections,
-                config: _,
-            } = server.clone();
-            (url, password_file, ca_file, connections)
-        };
-        all(self) == all(other)
+        let all = |it: &Self| (it.password_file.clone(), it.ca_file.clone(), it.connections);
+        self.url == other.url && all(self) == all(other)
     }
 }
 
@@ -203,7 +194,7 @@ fn run(
                 let _ = job.run(&db);
                 (Ok(()), true)
             }
-            Work::Write | Work::WriteBeside => match current.begin(job.work) {
+            Work::Write | Work::WriteBeside | Work::WriteLoosely => match current.begin(job.work) {
                 Ok(()) => (transaction(current, &db, job), false),
                 Err(error) => (Err(error), true),
             },
@@ -347,6 +338,7 @@ impl Session {
         match work {
             Work::Write => self.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({TURN})")),
             Work::WriteBeside | Work::Read => self.batch("BEGIN"),
+            Work::WriteLoosely => self.batch("BEGIN; SET LOCAL synchronous_commit = off"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod durable;
 mod forged;
+mod shared;
 
 use std::process::Command;
 

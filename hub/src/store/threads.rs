@@ -21,6 +21,8 @@ pub(super) enum Work {
     Write,
     /// It writes, and each of its statements is right whatever others write between them.
     WriteBeside,
+    /// The same for what need not outlast a crash of the database.
+    WriteLoosely,
 }
 
 /// An operation in a queue.
@@ -81,6 +83,17 @@ impl Threads {
         run: impl FnOnce(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(&self.writes, Work::WriteBeside, once(run)).await
+    }
+
+    /// The same for what need not outlast a crash of the database.
+    ///
+    /// # Errors
+    /// Those of [`Threads::write`].
+    pub(super) async fn write_loosely<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(&self.writes, Work::WriteLoosely, once(run)).await
     }
 
     /// Runs an operation that only reads; it sees all that was written before. It may be run again, after a connection that was

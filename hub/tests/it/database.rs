@@ -60,32 +60,28 @@ impl Database {
         }
     }
 
-    /// Keeps everybody else from writing, as long as the result lives.
+    /// Keeps everybody else from writing, until this is dropped.
     pub(crate) fn hold(&self) -> Held {
-        let (release, released) = channel::<()>();
-        let (took, taken) = channel();
+        let (held, holds) = channel();
+        let (release, released) = channel();
         let (url, file) = (self.url(), self.file.clone());
-        let hold = move || {
-            let wait = || {
-                took.send(()).unwrap();
-                let _ = released.recv();
-            };
-            if let Some(url) = url {
+        let holding = std::thread::spawn(move || match url {
+            Some(url) => {
                 let mut client = Client::connect(&url, NoTls).unwrap();
-                client.batch_execute("BEGIN; LOCK TABLE keys").unwrap();
-                wait();
-            } else {
+                let lock = "BEGIN; LOCK TABLE keys IN EXCLUSIVE MODE";
+                client.batch_execute(lock).unwrap();
+                held.send(()).unwrap();
+                let _: Result<(), _> = released.recv();
+            }
+            None => {
                 let database = rusqlite::Connection::open(file).unwrap();
                 database.execute_batch("BEGIN IMMEDIATE").unwrap();
-                wait();
+                held.send(()).unwrap();
+                let _: Result<(), _> = released.recv();
             }
-        };
-        let thread = Some(std::thread::spawn(hold));
-        taken.recv().unwrap();
-        Held {
-            release: Some(release),
-            thread,
-        }
+        });
+        holds.recv().unwrap();
+        Held(Some((release, holding)))
     }
 
     /// Keeps a copy, while no hub serves.
@@ -122,16 +118,15 @@ impl Database {
     }
 }
 
-pub(crate) struct Held {
-    release: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// Nobody else writes as long as this lives.
+pub(crate) struct Held(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        drop(self.release.take());
-        // What went wrong there is shown there.
-        let _ = self.thread.take().map(JoinHandle::join);
+        if let Some((release, holding)) = self.0.take() {
+            drop(release);
+            holding.join().unwrap();
+        }
     }
 }
 

@@ -33,6 +33,9 @@ CREATE TABLE refresh_tokens (
   version BIGINT NOT NULL,
   sealed BYTEA NOT NULL,
   key_id TEXT NOT NULL,
+  -- Whose turn it is to use it, where several hubs share the database and it works once.
+  leased_by BIGINT NOT NULL DEFAULT 0,
+  leased_until DOUBLE PRECISION NOT NULL DEFAULT 0,
   PRIMARY KEY (tid, oid, client_id),
   FOREIGN KEY (tid, oid) REFERENCES accounts (tid, oid) ON DELETE CASCADE
 );

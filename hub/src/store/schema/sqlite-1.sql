@@ -30,6 +30,9 @@ CREATE TABLE refresh_tokens (
   version INTEGER NOT NULL,
   sealed BLOB NOT NULL,
   key_id TEXT NOT NULL,
+  -- Whose turn it is to use it, where several hubs share the database and it works once.
+  leased_by INTEGER NOT NULL DEFAULT 0,
+  leased_until REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (tid, oid, client_id),
   FOREIGN KEY (tid, oid) REFERENCES accounts (tid, oid) ON DELETE CASCADE
 ) STRICT;

@@ -15,13 +15,18 @@ use entrar_core::resource::Resource;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
 
-use crate::accounts::{AccountId, Accounts, Versioned};
+use crate::accounts::{AccountId, Accounts, Turn, Versioned};
 use crate::entra::{Entra, Granted, Refusal};
 use crate::refusals::Refusals;
 use crate::sign_in::is_of_another;
+
+/// How often another broker's turn is looked at.
+const BETWEEN_TURNS: Duration = Duration::from_millis(20);
+/// How much longer than the exchange's deadline a turn is asked for: what was granted last is kept in it too.
+const BEYOND_THE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The exchanges of the accounts that `A` keeps. A clone is the same.
 pub struct Exchanges<A>(Arc<Inner<A>>);
@@ -329,42 +334,66 @@ struct Exchange<A: Accounts> {
 
 impl<A: Accounts> Exchange<A> {
     async fn run(self) -> Result<Granted, Refusal> {
-        let Inner {
-            accounts, waiting, ..
-        } = &*self.exchanges;
-        let Call {
-            entra, key, queue, ..
-        } = &self.call;
+        let Call { entra, queue, .. } = &self.call;
         let deadline = self.call.arrived + entra.deadline();
         if !entra.revokes_used_refresh_tokens() {
             let waited = self.call.arrived.elapsed();
-            let outcome = self.exchange(self.call.newest.clone(), deadline).await;
+            let newest = self.call.newest.clone();
+            let outcome = self.exchange(newest, deadline, &mut false).await;
             self.log(&outcome, waited);
             return outcome;
         }
         // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
-        let place = Place::new(waiting);
-        let turn = timeout_at(deadline, queue.turn.lock()).await;
-        drop(place);
-        let Ok(turn) = turn else {
-            let outcome = Err(entra.too_slow());
-            self.log(&outcome, self.call.arrived.elapsed());
-            return outcome;
+        let place = Place::new(&self.exchanges.waiting);
+        let in_turn = timeout_at(deadline, queue.turn.lock()).await;
+        let (waited, outcome) = match in_turn {
+            Ok(_turn) => self.exchange_in_turn(deadline, place).await,
+            Err(_) => (self.call.arrived.elapsed(), Err(entra.too_slow())),
         };
-        let waited = self.call.arrived.elapsed();
-        let outcome = async {
-            // The one before may have used up the refresh token of when it was asked.
-            let newest = accounts.newest(key.account).await?;
-            self.exchange(newest.ok_or_else(not_signed_in)?, deadline)
-                .await
-        }
-        .await;
-        drop(turn);
         self.log(&outcome, waited);
         outcome
     }
 
-    async fn exchange(&self, mut used: Versioned, deadline: Instant) -> Result<Granted, Refusal> {
+    /// The exchange once it is this one's turn among all brokers on the same accounts, and how long that took.
+    async fn exchange_in_turn(
+        &self,
+        deadline: Instant,
+        place: Place<'_>,
+    ) -> (Duration, Result<Granted, Refusal>) {
+        let accounts = &self.exchanges.accounts;
+        let Call { entra, key, .. } = &self.call;
+        let account = key.account;
+        let longest = deadline.saturating_duration_since(Instant::now()) + BEYOND_THE_DEADLINE;
+        let turn = loop {
+            match accounts.take_turn(account, longest).await {
+                Ok(Turn::Given(newest, turn)) => break Ok((newest, turn)),
+                Ok(Turn::NotSignedIn) => break Err(not_signed_in()),
+                Err(refusal) => break Err(refusal),
+                Ok(Turn::Taken) if deadline <= Instant::now() => break Err(entra.too_slow()),
+                Ok(Turn::Taken) => sleep(BETWEEN_TURNS).await,
+            }
+        };
+        let waited = self.call.arrived.elapsed();
+        drop(place);
+        let (newest, turn) = match turn {
+            Ok(turn) => turn,
+            Err(refusal) => return (waited, Err(refusal)),
+        };
+        let mut is_replaced = false;
+        let outcome = self.exchange(newest, deadline, &mut is_replaced).await;
+        if !is_replaced {
+            accounts.end_turn(account, turn).await;
+        }
+        (waited, outcome)
+    }
+
+    /// `is_replaced` says whether a newer refresh token has been kept.
+    async fn exchange(
+        &self,
+        mut used: Versioned,
+        deadline: Instant,
+        is_replaced: &mut bool,
+    ) -> Result<Granted, Refusal> {
         let accounts = &self.exchanges.accounts;
         let Call {
             entra,
@@ -395,10 +424,14 @@ impl<A: Accounts> Exchange<A> {
             Ok(mut granted) => {
                 lock(&queue.refusals).granted(resource);
                 let newest = granted.refresh_token.take();
+                let is_newer = newest.is_some();
                 let taken = record.take();
                 let kept = accounts.keep(*account, newest, used.version, taken.clone());
                 match kept.await {
-                    Ok(true) => Ok(granted),
+                    Ok(true) => {
+                        *is_replaced = is_newer;
+                        Ok(granted)
+                    }
                     not_handed_out => {
                         record.put_back(taken);
                         Err(not_handed_out.err().unwrap_or_else(not_signed_in))
