@@ -251,6 +251,9 @@ impl Serving {
             server.stop().await;
         }
         drop(self.health);
+        if let Err(error) = self.hub.store.catch_up().await {
+            warn!(%error, "what was kept while the database was away is not all written");
+        }
         self.hub.store.clone().close().await;
     }
 }

@@ -21,6 +21,8 @@ type Text = Spanned<String>;
 
 /// Where the socket is unless it is said.
 const SOCKET: &str = "/run/entrar/hub.sock";
+/// Where rows of the audit are written while a server is away, unless it is said.
+const JOURNAL: &str = "/var/lib/entrar-hub/journal";
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
@@ -113,6 +115,8 @@ struct Store {
     password_file: Option<Text>,
     ca_file: Option<Text>,
     connections: Option<Spanned<u32>>,
+    grace_seconds: Option<Spanned<u32>>,
+    journal: Option<Text>,
     key_file: String,
 }
 
@@ -218,14 +222,19 @@ impl Settings {
 fn database(store: &Spanned<Store>, near: &Near<'_>) -> Result<Database, Fault> {
     let settings = store.get_ref();
     let Some(url) = &settings.url else {
-        let of_a_server = [&settings.password_file, &settings.ca_file];
+        let of_a_server = [
+            &settings.password_file,
+            &settings.ca_file,
+            &settings.journal,
+        ];
         if let Some(extra) = of_a_server.into_iter().flatten().next() {
             return Err(Fault::new(
                 extra,
                 "this belongs to a server, and there is no url",
             ));
         }
-        if let Some(extra) = &settings.connections {
+        let numbers = [&settings.connections, &settings.grace_seconds];
+        if let Some(extra) = numbers.into_iter().flatten().next() {
             return Err(Fault::new(
                 extra,
                 "this belongs to a server, and there is no url",
@@ -257,9 +266,27 @@ fn database(store: &Spanned<Store>, near: &Near<'_>) -> Result<Database, Fault> 
             .as_ref()
             .map(|name| near.path(name.get_ref())),
         connections as usize,
+        (
+            grace(settings.grace_seconds.as_ref())?,
+            settings.journal.as_ref().map_or_else(
+                || Path::new(JOURNAL).to_owned(),
+                |name| near.path(name.get_ref()),
+            ),
+        ),
     );
     let server = server.map_err(|why| Fault::new(url, why))?;
     Ok(Database::Server(Box::new(server)))
+}
+
+/// For how long people go on while the database is away: a sign-out takes as long to hold everywhere.
+fn grace(given: Option<&Spanned<u32>>) -> Result<Duration, Fault> {
+    match given {
+        None => Ok(Duration::from_secs(60)),
+        Some(seconds) if *seconds.get_ref() > 3_600 => {
+            Err(Fault::new(seconds, "this is a number from 0 to 3600"))
+        }
+        Some(seconds) => Ok(Duration::from_secs((*seconds.get_ref()).into())),
+    }
 }
 
 /// A number of at least one.

@@ -81,7 +81,9 @@ impl Store {
             )?;
             put(db, account, &client_id, &refresh_token)
         };
-        self.threads.write(run).await
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done
     }
 
     /// What is shown of an account; `None` if it is not signed in.
@@ -158,35 +160,44 @@ impl Accounts for Store {
     ) -> Result<(), Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| put(db, account, &client_id, &refresh_token);
-        self.threads.write(run).await.map_err(refused)
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done.map_err(refused)
     }
 
     async fn sign_out(&self, account: AccountId) -> Result<bool, Refusal> {
         let run = move |db: &Db<'_>| delete(db, account);
-        self.threads.write(run).await.map_err(refused)
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done.map_err(refused)
     }
 
     async fn newest(&self, account: AccountId) -> Result<Option<Versioned>, Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| newest(db, account, &client_id);
-        self.threads.read(run).await.map_err(refused)
+        let said = self.threads.read(run).await;
+        let newest = match self.memory() {
+            Some(memory) => memory.newest(account, said),
+            None => said,
+        };
+        newest.map_err(refused)
     }
 
     async fn take_turn(&self, account: AccountId, longest: Duration) -> Result<Turn, Refusal> {
-        let client_id = self.client_id.clone();
-        if !self.is_shared {
+        if self.shared.is_none() {
             let newest = self.newest(account).await?;
             return Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, 0)));
         }
+        let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| take_turn(db, account, &client_id, longest);
         self.threads.write_loosely(run).await.map_err(refused)
     }
 
     async fn end_turn(&self, account: AccountId, turn: u64) {
-        let client_id = self.client_id.clone();
-        if !self.is_shared {
+        if self.shared.is_none() {
             return;
         }
+        let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| end_turn(db, account, &client_id, turn);
         // Otherwise it ends by itself.
         let _ = self.threads.write_loosely(run).await;
@@ -200,17 +211,57 @@ impl Accounts for Store {
         record: Option<AuditRow>,
     ) -> Result<bool, Refusal> {
         let client_id = self.client_id.clone();
+        let (newer, row) = (granted.clone(), record.clone());
         let run = move |db: &Db<'_>| {
-            let is_signed_in = match &granted {
-                Some(granted) => keep(db, account, &client_id, granted, used)?,
+            let is_signed_in = match &newer {
+                Some(newer) => keep(db, account, &client_id, newer, used)?,
                 None => version_of(db, account, &client_id)?.is_some(),
             };
-            if let (true, Some(record)) = (is_signed_in, &record) {
-                audit::append(db, record)?;
+            if let (true, Some(row)) = (is_signed_in, &row) {
+                audit::append(db, row)?;
             }
             Ok(is_signed_in)
         };
-        self.threads.write_beside(run).await.map_err(refused)
+        let kept = self.threads.write_beside(run).await;
+        let kept = match (&self.shared, kept) {
+            (Some(shared), Err(StoreError::Unavailable(why))) => {
+                if !shared.memory.keep(account, granted, used) {
+                    Err(StoreError::Unavailable(why))
+                } else if let Some(row) = &record {
+                    shared.journal.append(row).await.map(|()| true)
+                } else {
+                    Ok(true)
+                }
+            }
+            (_, kept) => kept,
+        };
+        kept.map_err(refused)
+    }
+}
+
+impl Store {
+    /// What is remembered of it does not count any more, whatever came of the change.
+    fn forget_account(&self, account: AccountId) {
+        if let Some(memory) = self.memory() {
+            memory.forget_account(account);
+        }
+    }
+
+    /// Puts a refresh token in the place of the one of its version, if that is still there.
+    pub(super) async fn write_newer(
+        &self,
+        account: AccountId,
+        newer: &Versioned,
+    ) -> Result<(), StoreError> {
+        let (client_id, newer) = (self.client_id.clone(), newer.clone());
+        let run = move |db: &Db<'_>| {
+            let Versioned {
+                refresh_token,
+                version,
+            } = &newer;
+            keep(db, account, &client_id, refresh_token, *version)
+        };
+        self.threads.write_beside(run).await.map(|_| ())
     }
 }
 

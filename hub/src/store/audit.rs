@@ -117,13 +117,17 @@ pub struct Recorded {
 const COLUMNS: &str = "id, at, event, tid, oid, uid, user_name, session, machine, resource, result, correlation_id, detail";
 
 impl Store {
-    /// Adds a row; it is on disk when this returns.
+    /// Adds a row; it is on disk when this returns, on this machine's if the database is away.
     ///
     /// # Errors
     /// Those of the database. Then nothing may happen that the row was to record.
     pub async fn append(&self, row: &AuditRow) -> Result<(), StoreError> {
-        let row = row.clone();
-        self.threads.write_beside(move |db| append(db, &row)).await
+        let copy = row.clone();
+        let done = self.threads.write_beside(move |db| append(db, &copy)).await;
+        match (&self.shared, done) {
+            (Some(shared), Err(StoreError::Unavailable(_))) => shared.journal.append(row).await,
+            (_, done) => done,
+        }
     }
 
     /// The newest so many rows since a moment, the oldest of them first.

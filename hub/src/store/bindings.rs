@@ -89,7 +89,11 @@ impl Store {
     /// Those of the database; [`StoreError::Forged`].
     pub async fn binding_of_user(&self, uid: u32) -> Result<Option<Binding>, StoreError> {
         let run = move |db: &Db<'_>| one(db, "uid = ?", (uid,));
-        self.threads.read(run).await
+        let said = self.threads.read(run).await;
+        match self.memory() {
+            Some(memory) => memory.binding(uid, said),
+            None => said,
+        }
     }
 
     /// The user of an account.
@@ -120,9 +124,17 @@ impl Store {
                 sessions::end(db, "uid = ?", &(uid,))?;
             }
             accounts::delete(db, account)?;
-            Ok(uid.is_some())
+            Ok(uid)
         };
-        self.threads.write(run).await
+        let unbound = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_account(account);
+            memory.forget_binding(account);
+            if let Ok(Some(uid)) = unbound {
+                memory.forget_sessions(Some(uid));
+            }
+        }
+        Ok(unbound?.is_some())
     }
 }
 

@@ -95,7 +95,11 @@ impl Store {
             let removed = db.execute("DELETE FROM launchers WHERE name = ?", (&name,))?;
             Ok((removed > 0).then_some(ended))
         };
-        self.threads.write(run).await
+        let removed = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_sessions(None);
+        }
+        removed
     }
 }
 

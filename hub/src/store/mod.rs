@@ -9,7 +9,9 @@ mod bindings;
 mod columns;
 mod database;
 mod error;
+mod journal;
 mod launchers;
+mod memory;
 mod migrations;
 mod pairings;
 mod place;
@@ -31,6 +33,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use entrar_core::time::UnixTime;
+
 pub use accounts::{Person, Profile, ProfileNames};
 pub use audit::{AuditRow, Event, Recorded};
 pub use bindings::{Binding, Bound, BoundBy, LocalUser};
@@ -43,6 +47,9 @@ pub use state::Counts;
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
+use database::Db;
+use journal::Journal;
+use memory::Memory;
 use threads::Threads;
 
 /// Where a hub's database is.
@@ -68,8 +75,14 @@ impl fmt::Display for Database {
 pub struct Store {
     threads: Arc<Threads>,
     client_id: Arc<str>,
-    /// Whether other hubs may use it too.
-    is_shared: bool,
+    /// Where other hubs may use it too, and it may be away.
+    shared: Option<Arc<Shared>>,
+}
+
+/// What a hub keeps by itself for the time when the database is away.
+struct Shared {
+    memory: Memory,
+    journal: Journal,
 }
 
 impl Store {
@@ -78,17 +91,23 @@ impl Store {
     /// # Errors
     /// What is wrong with the place, the database or the keys, as a sentence for the administrator.
     pub async fn open(database: &Database, keys: Keys) -> Result<Self, StoreError> {
-        let is_shared = matches!(database, Database::Server(_));
         let database = database.clone();
         let open = move || match database {
-            Database::File(path) => sqlite::open(&path, keys),
-            Database::Server(server) => postgres::open(&server, keys),
+            Database::File(path) => Ok((sqlite::open(&path, keys)?, None)),
+            Database::Server(server) => {
+                let shared = Shared {
+                    memory: Memory::new(server.grace()),
+                    journal: Journal::open(server.journal())?,
+                };
+                Ok((postgres::open(&server, keys)?, Some(Arc::new(shared))))
+            }
         };
-        let opened = tokio::task::spawn_blocking(open).await;
+        let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
+        let (threads, shared) = opened.map_err(|_| StoreError::Closed)??;
         Ok(Self {
-            threads: Arc::new(opened.map_err(|_| StoreError::Closed)??),
+            threads: Arc::new(threads),
             client_id: "".into(),
-            is_shared,
+            shared,
         })
     }
 
@@ -98,8 +117,42 @@ impl Store {
         Self {
             threads: Arc::clone(&self.threads),
             client_id: client_id.into(),
-            is_shared: self.is_shared,
+            shared: self.shared.clone(),
         }
+    }
+
+    /// When a change of now holds on every hub that shares the database; `None` if this is the only one, where it holds at once.
+    #[must_use]
+    pub fn holds_everywhere_at(&self, now: UnixTime) -> Option<UnixTime> {
+        let grace = self.memory()?.grace().as_secs_f64();
+        (grace > 0.0).then(|| now + grace)
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.shared.as_deref().map(|shared| &shared.memory)
+    }
+
+    /// Writes what could not be written while the database was away, and forgets what does not count any more.
+    ///
+    /// # Errors
+    /// Those of the database; then it is still to be written.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
+        let Shared { memory, journal } = &**shared;
+        memory.forget_old();
+        for (account, newer) in memory.unwritten() {
+            self.write_newer(account, &newer).await?;
+            memory.written(account, &newer);
+        }
+        let (rows, length) = journal.rows().await?;
+        if length > 0 {
+            let run = move |db: &Db<'_>| rows.iter().try_for_each(|row| audit::append(db, row));
+            self.threads.write_beside(run).await?;
+            journal.moved(length).await?;
+        }
+        Ok(())
     }
 
     /// Does what is still queued, puts all of it into the one file and closes it. Copies of this store answer

@@ -32,9 +32,9 @@ use crate::keys::Keys;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long the server may take for a statement, and for a lock.
-const STATEMENT: Duration = Duration::from_secs(5);
+const STATEMENT: Duration = Duration::from_secs(4);
 /// How long an operation is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nobody tries again after a connection has not come about.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The lock under which writers take turns. It is the database's, so another hub's on the same server is another one.
@@ -48,13 +48,16 @@ pub struct Server {
     password_file: Option<SecretFile>,
     ca_file: Option<PathBuf>,
     connections: usize,
+    grace: Duration,
+    journal: PathBuf,
 }
 
 impl Server {
     /// The server and database of an address such as `postgresql://user@host/database`, or of
     /// `postgresql://user@%2Frun%2Fpostgresql/database` for the Unix socket in that directory. The password is read from its
     /// file at each new connection. TCP is TLS; the server's certificate is vouched for by those in `ca_file`, PEM, else by the
-    /// system's.
+    /// system's. While the database is away, people seen within the grace go on, and rows of the audit are written to the
+    /// journal, a file.
     ///
     /// # Errors
     /// What is wrong with the address.
@@ -63,6 +66,7 @@ impl Server {
         password_file: Option<SecretFile>,
         ca_file: Option<PathBuf>,
         connections: usize,
+        (grace, journal): (Duration, PathBuf),
     ) -> Result<Self, String> {
         let mut config: Config = url.parse().map_err(|error: postgres::Error| {
             let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -99,14 +103,33 @@ impl Server {
             password_file,
             ca_file,
             connections,
+            grace,
+            journal,
         })
+    }
+
+    /// For how long people seen lately go on while the database is away.
+    pub(super) fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// The file of this machine's for rows of the audit meanwhile.
+    pub(super) fn journal(&self) -> &Path {
+        &self.journal
     }
 }
 
 impl PartialEq for Server {
     fn eq(&self, other: &Self) -> bool {
-        let all = |it: &Self| (it.password_file.clone(), it.ca_file.clone(), it.connections);
-        self.url == other.url && all(self) == all(other)
+        let files = |it: &Self| {
+            (
+                it.password_file.clone(),
+                it.ca_file.clone(),
+                it.journal.clone(),
+            )
+        };
+        let numbers = |it: &Self| (it.connections, it.grace);
+        self.url == other.url && files(self) == files(other) && numbers(self) == numbers(other)
     }
 }
 

@@ -143,7 +143,20 @@ impl Store {
                 None => Err(refusal),
             })
         };
-        self.threads.read(run).await
+        let said = self.threads.read(run).await;
+        let Some(memory) = self.memory() else {
+            return said;
+        };
+        let (said, refused) = match said {
+            Ok(Ok(session)) => (Ok(Some(session)), refusal),
+            Ok(Err(refused)) => (Ok(None), refused),
+            Err(error) => (Err(error), refusal),
+        };
+        let found = memory.session(given, said)?;
+        Ok(match found {
+            Some(session) if session.expires_at <= now => Err(BadCookie::Expired),
+            found => found.ok_or(refused),
+        })
     }
 
     /// The sessions of a user that are open, the oldest first.
@@ -181,9 +194,13 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn end_session(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        let run = move |db: &Db<'_>| end(db, "id = ?", &(id.as_str(),));
-        Ok(self.threads.write(run).await? > 0)
+        let wanted = id.clone();
+        let run = move |db: &Db<'_>| end(db, "id = ?", &(wanted.as_str(),));
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_session(id);
+        }
+        Ok(ended? > 0)
     }
 
     /// Ends all sessions of a user; how many.
@@ -191,9 +208,12 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn end_sessions_of_user(&self, uid: u32) -> Result<u64, StoreError> {
-        self.threads
-            .write(move |db| end(db, "uid = ?", &(uid,)))
-            .await
+        let run = move |db: &Db<'_>| end(db, "uid = ?", &(uid,));
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_sessions(Some(uid));
+        }
+        ended
     }
 
     /// Ends everything that is open: all sessions, those in browsers, sign-ins and pairings under way, and permissions to
@@ -210,7 +230,11 @@ impl Store {
             }
             Ok(ended + in_browsers)
         };
-        self.threads.write(run).await
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_sessions(None);
+        }
+        ended
     }
 
     /// Notes that a session was used, at most once a minute.

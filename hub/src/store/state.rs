@@ -42,7 +42,7 @@ impl Store {
         let run = move |db: &Db<'_>| {
             let people = db.row(
                 "SELECT count(*) FROM refresh_tokens WHERE client_id = ?",
-                (client_id.as_str(),),
+                (&client_id,),
                 |row| row.get::<i64>(0),
             )?;
             let sessions = db.row(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use entrar_broker::accounts::AccountId;
 use entrar_core::guid::Guid;
@@ -12,6 +13,8 @@ use super::{Database, LocalUser, Server, Store};
 use crate::keys::Keys;
 
 pub(super) const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
+/// For how long the database may be away.
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 pub(super) const ADA: AccountId = account(1);
 pub(super) const BOB: AccountId = account(2);
 
@@ -37,6 +40,7 @@ pub(super) struct Place {
     directory: tempfile::TempDir,
     /// The server, and the database's name on it.
     on_server: Option<(String, String)>,
+    grace: Duration,
 }
 
 impl Place {
@@ -54,6 +58,26 @@ impl Place {
         place
     }
 
+    /// With a hub's memory of this length.
+    pub(super) fn with_grace(grace: Duration) -> Self {
+        let mut place = Self::new();
+        place.grace = grace;
+        place
+    }
+
+    /// Takes the server away, or brings it back: whoever is connected is thrown out, and nobody comes in.
+    pub(super) fn is_away(&self, is_away: bool) {
+        let (server, name) = self.on_server.as_ref().unwrap();
+        let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !is_away);
+        on_another_thread(server, allow).unwrap();
+        let out = format!(
+            "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        on_another_thread(server, out).unwrap();
+        // Where a connection did not come about, nobody tries again for a moment.
+        std::thread::sleep(Duration::from_millis(600));
+    }
+
     /// With a file of SQLite's.
     pub(super) fn with_a_file() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -61,6 +85,7 @@ impl Place {
         Self {
             directory,
             on_server: None,
+            grace: GRACE,
         }
     }
 
@@ -76,7 +101,7 @@ impl Place {
         match self.url() {
             None => Database::File(self.path("hub.db")),
             Some(url) => {
-                let server = Server::new(&url, None, None, 4);
+                let server = Server::new(&url, None, None, 4, (self.grace, self.path("journal")));
                 Database::Server(Box::new(server.unwrap()))
             }
         }

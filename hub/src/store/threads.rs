@@ -7,10 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::StoreError;
 use super::database::Db;
+
+/// How long nobody else waits once an operation was left without an answer.
+const RESPITE: Duration = Duration::from_secs(1);
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(super) struct Threads {
     running: Mutex<Vec<JoinHandle<()>>>,
     /// How long an operation is waited for, where a server could keep one waiting for ever.
     patience: Option<Duration>,
+    /// Until when nobody else waits, since an operation was left without an answer.
+    unanswered_until: Mutex<Option<Instant>>,
 }
 
 impl Threads {
@@ -52,6 +57,7 @@ impl Threads {
             reads: Mutex::new(Some(reads)),
             running: Mutex::new(running),
             patience: None,
+            unanswered_until: Mutex::new(None),
         }
     }
 
@@ -114,6 +120,9 @@ impl Threads {
         work: Work,
         run: impl FnMut(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if self.is_left_unanswered() {
+            return Err(unanswered());
+        }
         let (reply, answer) = oneshot::channel();
         let operation = Box::new(Queued {
             run,
@@ -126,24 +135,58 @@ impl Threads {
                 .map_err(|_| StoreError::Closed)?,
             None => return Err(StoreError::Closed),
         }
-        let answer = match self.patience {
-            Some(patience) => timeout(patience, answer)
-                .await
-                .map_err(|_| StoreError::Unavailable("the server does not answer".to_owned()))?,
-            None => answer.await,
+        let Some(patience) = self.patience else {
+            return answer.await.map_err(|_| StoreError::Closed)?;
         };
-        answer.map_err(|_| StoreError::Closed)?
+        let answer = timeout(patience, answer).await;
+        *lock(&self.unanswered_until) = answer.is_err().then(|| Instant::now() + RESPITE);
+        answer
+            .map_err(|_| unanswered())?
+            .map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends the threads when they have done what is queued. It blocks until then.
+    /// Whether the server has just left somebody waiting. After a while one may try again, and the others wait for what comes
+    /// of that: else each of them waited as long.
+    fn is_left_unanswered(&self) -> bool {
+        let Some(patience) = self.patience else {
+            return false;
+        };
+        let mut until = lock(&self.unanswered_until);
+        let now = Instant::now();
+        match *until {
+            Some(until) if now < until => true,
+            Some(_) => {
+                *until = Some(now + patience);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Ends the threads when they have done what is queued. It blocks until then, or until a server has kept it waiting for
+    /// too long.
     pub(super) fn close(&self) {
         drop(lock(&self.reads).take());
         drop(lock(&self.writes).take());
+        if let Some(patience) = self.patience {
+            let until = Instant::now() + patience;
+            let is_over = || Instant::now() >= until;
+            while !lock(&self.running).iter().all(JoinHandle::is_finished) {
+                if is_over() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         for thread in lock(&self.running).drain(..) {
             // One that panicked has nothing more to do either.
             let _ = thread.join();
         }
     }
+}
+
+fn unanswered() -> StoreError {
+    StoreError::Unavailable("the server does not answer".to_owned())
 }
 
 /// An operation that is run once.

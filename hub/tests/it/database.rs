@@ -39,7 +39,7 @@ impl Database {
     /// The line of `hub.toml`.
     pub(crate) fn setting(&self) -> String {
         match self.url() {
-            Some(url) => format!("url = \"{url}\"\nconnections = 4"),
+            Some(url) => format!("url = \"{url}\"\nconnections = 4\njournal = \"lib/journal\""),
             None => "path = \"lib/hub.db\"".to_owned(),
         }
     }
