@@ -19,7 +19,9 @@ fn tell(states: &[NotifyState<'_>]) {
 
 /// All doors are open, and the settings hold.
 pub(crate) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    // A line is one thing that is said.
+    let status = status.replace(char::is_control, " ");
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
 /// The settings are read anew; [`ready`] comes after it, whatever comes of it.

@@ -60,3 +60,49 @@ impl Store {
         self.threads.read(run).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ADA, BOB, NOW, Place, user};
+    use super::super::{NewSession, OpenedBy};
+    use super::*;
+    use crate::keys::Keys;
+    use entrar_broker::accounts::Accounts as _;
+
+    #[tokio::test]
+    async fn who_is_signed_in_and_what_is_open_is_counted_and_which_key_seals() {
+        let place = Place::new();
+        let store = place.store().await;
+        store.sign_in(ADA, "canary".into()).await.unwrap();
+        store.sign_in(BOB, "canary".into()).await.unwrap();
+        let other = store.for_client("other");
+        other.sign_in(ADA, "canary".into()).await.unwrap();
+        for seconds in [60.0, 61.0] {
+            let session = NewSession {
+                user: user(1_001, "ada"),
+                opened_by: OpenedBy::Socket,
+                machine: "node".to_owned(),
+                opened_at: NOW,
+                expires_at: NOW + seconds,
+            };
+            store.open_session(session).await.unwrap();
+        }
+        let id = || place.keys().first().unwrap().id().to_owned();
+        let counts = |people, sessions| Counts {
+            people,
+            sessions,
+            key: id(),
+        };
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        assert_eq!(other.counts(NOW + 60.0).await.unwrap(), counts(1, 1));
+        let before = id();
+        Keys::add_to_file(&place.path("keys")).unwrap();
+        store.rekey().await.unwrap();
+        assert_ne!(id(), before);
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        store.probe().await.unwrap();
+        assert_eq!(store.counts(NOW).await.unwrap(), counts(2, 2));
+        store.clone().close().await;
+        assert_eq!(store.probe().await, Err(StoreError::Closed));
+    }
+}
