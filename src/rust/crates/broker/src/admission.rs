@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use entrar_core::cookie::{BadCookie, CookieKey};
 use entrar_core::rpc::{COOKIE_HEADER, Code};
 use entrar_core::time::UnixTime;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::accounts::AccountId;
 use crate::listen::Peer;
@@ -65,9 +65,18 @@ pub(crate) fn refuse_strangers(
 #[derive(Debug)]
 pub struct Admission {
     cookie_key: CookieKey,
-    /// The user whose processes need no cookie on a Unix socket.
-    owner: Option<u32>,
+    /// Whose processes need no cookie of a session.
+    owner: Option<Owner>,
     state: Mutex<State>,
+}
+
+/// What a process of the person is known by for whom a broker runs.
+#[derive(Debug)]
+pub enum Owner {
+    /// The user of this number, whom the kernel names on a Unix socket.
+    User(u32),
+    /// Whoever sends this in a cookie's place, where there are no such sockets. Only the person can read it.
+    Holder(SecretString),
 }
 
 #[derive(Debug, Default)]
@@ -100,13 +109,13 @@ impl Admission {
         })
     }
 
-    /// The processes of this user are admitted on a Unix socket as well, without a cookie.
+    /// The owner's processes are admitted as well, without the cookie of a session.
     ///
     /// # Errors
     /// As [`Admission::new`].
-    pub fn owned_by(uid: u32) -> Result<Self, getrandom::Error> {
+    pub fn owned_by(owner: Owner) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            owner: Some(uid),
+            owner: Some(owner),
             ..Self::new()?
         })
     }
@@ -157,25 +166,26 @@ impl Admission {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Option<AccountId>, BadCookie> {
-        if self.is_owner(peer) {
+        if self.is_owner(peer, headers) {
             return Ok(self.state().owners_account);
         }
-        let mut cookies = headers.get_all(COOKIE_HEADER).iter();
-        let id = match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
-            (Some(Ok(cookie)), None) => self.cookie_key.verify(cookie.trim(), now)?,
-            _ => return Err(BadCookie::Missing),
-        };
+        let cookie = only_cookie(headers).ok_or(BadCookie::Missing)?;
+        let id = self.cookie_key.verify(cookie, now)?;
         match self.state().sessions.get(&SessionId(id)) {
             Some(session) => Ok(Some(session.account)),
             None => Err(BadCookie::Ended),
         }
     }
 
-    /// Whether the kernel says that it is a process of the owner's.
+    /// Whether it is a process of the owner's: as the kernel says, or by what only the owner can read.
     #[must_use]
-    pub fn is_owner(&self, peer: Option<Peer>) -> bool {
-        match (peer, self.owner) {
-            (Some(Peer::Unix { uid }), Some(owner)) => uid == owner,
+    pub fn is_owner(&self, peer: Option<Peer>, headers: &HeaderMap) -> bool {
+        match (&self.owner, peer) {
+            (Some(Owner::User(owner)), Some(Peer::Unix { uid })) => uid == *owner,
+            // How long a comparison takes tells nothing to who needs 256 bits of it.
+            (Some(Owner::Holder(secret)), Some(Peer::Tcp(_))) => {
+                only_cookie(headers) == Some(secret.expose_secret())
+            }
             _ => false,
         }
     }
@@ -186,12 +196,20 @@ impl Admission {
     }
 }
 
+/// The cookie of a request, if it has one and no other.
+fn only_cookie(headers: &HeaderMap) -> Option<&str> {
+    let mut cookies = headers.get_all(COOKIE_HEADER).iter();
+    match (cookies.next().map(|cookie| cookie.to_str()), cookies.next()) {
+        (Some(Ok(cookie)), None) => Some(cookie.trim()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use entrar_core::address::is_loopback_host;
     use entrar_core::guid::Guid;
-    use secrecy::ExposeSecret;
 
     fn is_admitted(uri: &str, headers: &[(&str, &str)]) -> bool {
         let mut map = HeaderMap::new();
@@ -291,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_owner_needs_no_cookie_on_a_socket_and_nobody_else_has_such_a_way_in() {
-        let admission = Admission::owned_by(1000).unwrap();
+        let admission = Admission::owned_by(Owner::User(1000)).unwrap();
         let asked = |peer| admission.account(Some(peer), &HeaderMap::new(), NOW);
         let owner = Peer::Unix { uid: 1000 };
         assert_eq!(asked(owner), Ok(None));
@@ -303,6 +321,32 @@ mod tests {
         let tcp = Peer::Tcp(([127, 0, 0, 1], 1).into());
         assert_eq!(asked(tcp), Err(BadCookie::Missing));
         let without_owner = Admission::new().unwrap();
-        assert!(!without_owner.is_owner(Some(owner)));
+        assert!(!without_owner.is_owner(Some(owner), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn where_no_kernel_names_the_owner_the_holder_of_a_secret_is_the_owner() {
+        let secret = "canary-of-the-owner";
+        let admission = Admission::owned_by(Owner::Holder(secret.into())).unwrap();
+        admission.begin_anew(Some(ADA));
+        let tcp = Peer::Tcp(([127, 0, 0, 1], 1).into());
+        let holding = |secret: &str| with_cookie(&secret.into());
+        let asked = |peer, headers: &HeaderMap| admission.account(Some(peer), headers, NOW);
+        assert_eq!(asked(tcp, &holding(secret)), Ok(Some(ADA)));
+        assert_eq!(asked(tcp, &HeaderMap::new()), Err(BadCookie::Missing));
+        for wrong in ["canary", "canary-of-the-owner2", "x"] {
+            assert!(asked(tcp, &holding(wrong)).is_err(), "{wrong}");
+        }
+        let mut twice = holding(secret);
+        twice.append(COOKIE_HEADER, secret.parse().unwrap());
+        assert_eq!(asked(tcp, &twice), Err(BadCookie::Missing));
+        // Those of a Unix socket prove nothing by it.
+        assert!(asked(Peer::Unix { uid: 0 }, &holding(secret)).is_err());
+        // A session's cookie is good beside it, and is not the owner's.
+        let (_, cookie) = admission.open_session(ADA, NOW, NOW + 60.0).unwrap();
+        let headers = with_cookie(&cookie);
+        assert_eq!(asked(tcp, &headers), Ok(Some(ADA)));
+        assert!(!admission.is_owner(Some(tcp), &headers));
+        assert!(!format!("{admission:?}").contains("canary"));
     }
 }

@@ -11,12 +11,9 @@ use entrar_core::env::Env;
 use entrar_core::resource::Resource;
 use tracing_subscriber::filter::LevelFilter;
 
-#[cfg(unix)]
 use crate::agent;
-#[cfg(unix)]
 use crate::session_env::{self, Extras};
 use crate::setup::{self, Permission};
-#[cfg(unix)]
 use crate::shell::Shell;
 use crate::{demo, emulator};
 
@@ -38,10 +35,8 @@ struct Cli {
 enum Command {
     Demo(Demo),
     Emulator(emulator::Arguments),
-    #[cfg(unix)]
     #[command(subcommand)]
     Agent(Agent),
-    #[cfg(unix)]
     Env(SessionEnv),
     #[command(subcommand)]
     Setup(Setup),
@@ -51,7 +46,6 @@ enum Command {
 ///
 /// An agent holds what you got from Entra ID in memory, and hands out tokens to the programs of your user alone. It ends when
 /// you sign out, when nobody has asked it for long, or when it is told to.
-#[cfg(unix)]
 #[derive(Debug, Subcommand)]
 enum Agent {
     /// Start one in the background, unless one runs
@@ -73,7 +67,6 @@ enum Agent {
     },
 }
 
-#[cfg(unix)]
 #[derive(Debug, Args)]
 struct Idle {
     /// After how many minutes without a request it ends
@@ -86,7 +79,6 @@ struct Idle {
     idle: u32,
 }
 
-#[cfg(unix)]
 impl Idle {
     fn duration(&self) -> std::time::Duration {
         std::time::Duration::from_secs(u64::from(self.idle) * 60)
@@ -103,7 +95,6 @@ impl Idle {
 ///
 /// The cookie is in a file that only you can read. An agent renews it there; a hub's is good for as long as its administrator
 /// lets it be, and is written anew by another `entrar env`. An agent is asked first, a hub where none runs.
-#[cfg(unix)]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 struct SessionEnv {
@@ -209,9 +200,7 @@ pub(crate) fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), 1),
         },
-        #[cfg(unix)]
         Command::Agent(command) => run_agent(env, &command),
-        #[cfg(unix)]
         Command::Env(arguments) => print_env(&env, &arguments),
         Command::Setup(Setup::Entra { name, permissions }) => {
             let chosen = match permissions.as_slice() {
@@ -223,7 +212,6 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-#[cfg(unix)]
 fn run_agent(env: Env, command: &Agent) -> ExitCode {
     let done = match command {
         Agent::Start { idle } => agent::start(&env, idle.idle),
@@ -240,7 +228,6 @@ fn run_agent(env: Env, command: &Agent) -> ExitCode {
     }
 }
 
-#[cfg(unix)]
 fn print_env(env: &Env, arguments: &SessionEnv) -> ExitCode {
     let shell = arguments
         .shell

@@ -14,7 +14,7 @@ use entrar_core::error::{Error, Kind};
 use entrar_core::http::Settings;
 use entrar_core::hub_socket;
 use entrar_core::loopback::listener_at;
-use entrar_core::private_directory::own_uid;
+use entrar_core::private_directory::is_own_uid;
 use entrar_core::session_directory::{self, Mark, SessionDirectory, has_listener};
 use entrar_core::system_user::is_of_system_or_own;
 use entrar_core::variables::{ADDRESS, COOKIE, ORIGIN, RUNTIME_DIRECTORY};
@@ -69,7 +69,7 @@ pub enum Door {
     /// An address, to which the session's cookie is sent along. Where the cookie lies is looked up at each question.
     Address(Address),
     /// The socket of the person's own agent, or of this machine's hub. There is no cookie: the kernel says who asks, and by
-    /// the file's owner who answers.
+    /// the file's owner who answers. On Windows it is a file that says at which port the agent is asked, and by which cookie.
     Socket(PathBuf),
 }
 
@@ -80,6 +80,8 @@ pub struct Session {
     door: Door,
     /// What URLs begin with. Behind a socket the host means nothing.
     root: Address,
+    /// The cookie that was read with a port's address, of which the two belong together.
+    ports_cookie: Option<Cookie>,
 }
 
 impl Session {
@@ -105,7 +107,12 @@ impl Session {
             Step::Address(text, origin) => {
                 let root = parsed(&text)?;
                 let door = Door::Address(root.clone());
-                Ok(Self { origin, door, root })
+                Ok(Self {
+                    origin,
+                    door,
+                    root,
+                    ports_cookie: None,
+                })
             }
             Step::Nothing => match Self::of_agent(env)? {
                 Some(session) => Ok(session),
@@ -136,11 +143,31 @@ impl Session {
             .transpose()
     }
 
+    #[cfg(not(windows))]
     fn through(origin: Origin, path: PathBuf) -> Result<Self, Error> {
         Ok(Self {
             origin,
             door: Door::Socket(path),
             root: parsed("http://localhost")?,
+            ports_cookie: None,
+        })
+    }
+
+    #[cfg(windows)]
+    fn through(origin: Origin, path: PathBuf) -> Result<Self, Error> {
+        let read = session_directory::Port::read(&path);
+        let (address, cookie) = read
+            .and_then(|port| Some((port.address, port.to_cookie(&path)?)))
+            .ok_or_else(|| {
+                let path = path.display();
+                let message = format!("your agent ({path}) is not running any more");
+                Error::new(Kind::NoSession, message)
+            })?;
+        Ok(Self {
+            origin,
+            door: Door::Socket(path),
+            root: parsed(&format!("http://{address}"))?,
+            ports_cookie: Some(cookie),
         })
     }
 
@@ -185,6 +212,7 @@ impl Session {
     pub fn settings(&self, env: &Env) -> Settings {
         match &self.door {
             Door::Address(address) => Settings::new(env, address.url()),
+            Door::Socket(_) if cfg!(windows) => Settings::new(env, self.root.url()),
             Door::Socket(path) => Settings::through_socket(path),
         }
     }
@@ -213,7 +241,7 @@ impl Session {
                     .cloned()
                     .map(Some)
             }
-            Door::Socket(_) => Ok(None),
+            Door::Socket(_) => Ok(self.ports_cookie.clone()),
         }
     }
 
@@ -281,7 +309,7 @@ fn check_listener(origin: Origin, address: &Address) -> Result<(), Error> {
         // It may run as whatever user.
         Origin::Workbench => return Ok(()),
         Origin::Agent => (
-            uid == own_uid(),
+            is_own_uid(uid),
             "your agent",
             "Call azure_sign_in() again, and azure_session_env() after it.",
         ),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::origin::{Door, Origin, Session};
 use crate::remedy::advised;
 use crate::reply::status_error;
-use crate::rpc::too_slow;
+use crate::rpc::{too_slow, with_cookie};
 
 /// Asks behind the socket of a session that `origin` has opened, at this path and with these parameters, within `timeout`
 /// in all.
@@ -35,6 +35,7 @@ pub(crate) async fn ask(
         let message = format!("{server} is not the socket of {name}");
         return Err(Error::new(Kind::NoSession, message));
     }
+    let cookie = session.cookie(env, None)?;
     let deadline = Instant::now() + timeout;
     // Only a connection that was closed meanwhile is worth a second one.
     let judge = |error: &Error| match error.outlook() {
@@ -47,6 +48,7 @@ pub(crate) async fn ask(
             .post(session.url(path))
             .header(CONTENT_TYPE, "application/json")
             .body(parameters.to_string());
+        let request = with_cookie(request, cookie.as_ref())?;
         let reply = send(http, request, &server, env.now()).await?;
         read(&server, name, &reply)
     };

@@ -11,6 +11,7 @@ use entrar_core::resource::Resource;
 use entrar_core::retry::{RETRIES, retried};
 use entrar_core::rpc::{COOKIE_HEADER, METHOD, Request};
 use entrar_core::token::Token;
+use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -71,17 +72,12 @@ async fn ask(
 ) -> Result<Token, Error> {
     let server = session.server();
     let body = serde_json::to_vec(&Request::new(resource.as_str())).map_err(unsendable)?;
-    let mut request = http
+    let request = http
         .client()
         .post(session.url(METHOD))
         .header(CONTENT_TYPE, "application/json")
         .body(body);
-    if let Some(cookie) = cookie {
-        let value = cookie.value().expose_secret();
-        let mut header = HeaderValue::from_str(value).map_err(unsendable)?;
-        header.set_sensitive(true);
-        request = request.header(COOKIE_HEADER, header);
-    }
+    let request = with_cookie(request, cookie)?;
     let sent = env.now();
     let reply = send(http, request, &server, sent).await?;
     let asked = Asked {
@@ -91,6 +87,20 @@ async fn ask(
         proxy: http.settings().talkative_proxy(),
     };
     asked.token(&reply, sent)
+}
+
+/// A request with the session's cookie, where it has one.
+pub(crate) fn with_cookie(
+    request: RequestBuilder,
+    cookie: Option<&Cookie>,
+) -> Result<RequestBuilder, Error> {
+    let Some(cookie) = cookie else {
+        return Ok(request);
+    };
+    let value = cookie.value().expose_secret();
+    let mut header = HeaderValue::from_str(value).map_err(unsendable)?;
+    header.set_sensitive(true);
+    Ok(request.header(COOKIE_HEADER, header))
 }
 
 /// Cannot happen: texts of a checked shape are always JSON, and always a header's value.

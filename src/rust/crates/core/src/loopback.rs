@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::private_directory::own_uid;
+use crate::private_directory::is_own_uid;
 
 /// Where Linux lists the sockets of TCP.
 const LISTS: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -26,7 +26,11 @@ pub fn are_ours(peers: &[SocketAddr], own: SocketAddr) -> Vec<bool> {
         .collect();
     peers
         .iter()
-        .map(|peer| owners.get(&plain(*peer)) == Some(&own_uid()))
+        .map(|peer| {
+            owners
+                .get(&plain(*peer))
+                .is_some_and(|uid| is_own_uid(*uid))
+        })
         .collect()
 }
 

@@ -26,6 +26,10 @@ pub struct Refusal {
 
 /// What is wrong with a directory, as the end of a sentence.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(
+    not(unix),
+    allow(dead_code, reason = "only Unix tells whose a directory is")
+)]
 enum Fault {
     #[error("belongs to another user, of uid {0}")]
     Foreign(u32),
@@ -48,7 +52,11 @@ impl Refusal {
     #[must_use]
     pub fn remedy(&self, variable: &str) -> String {
         let path = self.path.display();
-        let other = "to a directory of this machine that is yours alone (mode 0700).";
+        let other = if cfg!(unix) {
+            "to a directory of this machine that is yours alone (mode 0700)."
+        } else {
+            "to a directory of this machine that is yours alone."
+        };
         match &self.fault {
             Fault::Open(_) => format!("Close it to others: chmod 700 {path}."),
             Fault::Foreign(_) | Fault::Link | Fault::NoDirectory => {
@@ -113,11 +121,17 @@ impl PrivateDirectory {
     }
 }
 
+#[cfg(unix)]
 fn make(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// What lies in a person's own directories is theirs, the system's and the administrators', by what it inherits.
+#[cfg(not(unix))]
+fn make(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)
 }
 
 #[cfg(unix)]
@@ -237,6 +251,20 @@ fn judged(found: &std::fs::Metadata) -> Result<(), Fault> {
 #[must_use]
 pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Whether that is the user of this number.
+#[cfg(unix)]
+#[must_use]
+pub fn is_own_uid(uid: u32) -> bool {
+    uid == own_uid()
+}
+
+/// Users have no numbers here, so that none is this one's.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_own_uid(_: u32) -> bool {
+    false
 }
 
 /// Network file systems by the number that Linux knows them by (statfs(2) and `linux/magic.h`).

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::file::read_beginning;
-use crate::private_directory::own_uid;
+use crate::private_directory::is_own_uid;
 
 /// Where a machine says which uids are those of system users, and the most that is read of it, in bytes.
 const LOGIN_DEFINITIONS: (&str, u64) = ("/etc/login.defs", 64 << 10);
@@ -19,7 +19,7 @@ pub fn is_of_system(uid: u32) -> bool {
 /// The same, or this process's own: whom a process may take for a hub.
 #[must_use]
 pub fn is_of_system_or_own(uid: u32) -> bool {
-    uid == own_uid() || is_of_system(uid)
+    is_own_uid(uid) || is_of_system(uid)
 }
 
 fn highest_system_uid() -> u32 {
@@ -45,8 +45,10 @@ fn highest(definitions: &str) -> u32 {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn root_the_systems_users_and_oneself_are_trusted_and_nobody_else() {
+        let own_uid = crate::private_directory::own_uid;
         assert!(is_of_system(0) && is_of_system(1) && !is_of_system(59_999));
         assert!(is_of_system_or_own(own_uid()));
         assert!(!is_of_system_or_own(own_uid() + 59_999));

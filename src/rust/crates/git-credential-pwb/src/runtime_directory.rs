@@ -1,6 +1,6 @@
 //! The directory for what is remembered as long as a session lasts and is not secret.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,21 +25,29 @@ pub(crate) fn runtime_directory(env: &Env) -> Option<PathBuf> {
 
 /// Opens a file there to write to it. Nothing in its place makes us wait, as a pipe without a reader would, or leads
 /// elsewhere, as a link would: anything but a regular file is an error.
-pub(crate) fn open(path: &Path, mut options: OpenOptions) -> io::Result<File> {
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
-        let flags = i32::try_from(flags).map_err(io::Error::other)?;
-        options.mode(0o600).custom_flags(flags);
-    }
-    let file = options.open(path)?;
+pub(crate) fn open(path: &Path, options: OpenOptions) -> io::Result<File> {
+    let file = guarded(options)?.open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
         Err(io::Error::other("it is no file"))
     }
+}
+
+#[cfg(unix)]
+fn guarded(mut options: OpenOptions) -> io::Result<OpenOptions> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    options.mode(0o600).custom_flags(flags);
+    Ok(options)
+}
+
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+fn guarded(options: OpenOptions) -> io::Result<OpenOptions> {
+    Ok(options)
 }
 
 /// The temporary directory is everybody's, so the name tells whose it is.
@@ -53,13 +61,22 @@ fn in_temporary(env: &Env) -> PathBuf {
 }
 
 fn make(directory: &Path) -> bool {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(directory) {
+    match new(directory) {
         Ok(()) => true,
         Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
     }
+}
+
+#[cfg(unix)]
+fn new(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+#[cfg(not(unix))]
+fn new(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir(directory)
 }
 
 /// Somebody else may have made it first, or put a link in its place.

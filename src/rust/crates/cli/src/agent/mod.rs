@@ -1,5 +1,6 @@
-//! `entrar agent`: the broker for one person. It is asked through a socket that only its owner opens, keeps the refresh token
-//! in memory alone, and ends at sign-out, when it is idle for long, or when it is told to.
+//! `entrar agent`: the broker for one person. It is asked through a socket that only its owner opens (on Windows at a port, by
+//! a cookie that only its owner reads), keeps the refresh token in memory alone, and ends at sign-out, when it is idle for
+//! long, or when it is told to.
 
 mod commands;
 mod cookie_session;
@@ -7,6 +8,10 @@ mod process;
 mod requests;
 mod serve;
 mod state;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -14,6 +19,10 @@ use std::time::Duration;
 
 use entrar_core::file::reason;
 use entrar_core::session_directory::VARIABLE;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 pub(crate) use commands::{LONGEST_ANSWER, ask, runtime, start, status, stop};
 pub(crate) use serve::run;
@@ -71,7 +80,8 @@ fn remedy(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "Make room there.".to_owned(),
         _ => format!(
-            "Set {VARIABLE} to another directory of this machine that is yours alone (mode 0700)."
+            "Set {VARIABLE} to another directory of this machine that is yours alone{}.",
+            if cfg!(unix) { " (mode 0700)" } else { "" }
         ),
     }
 }

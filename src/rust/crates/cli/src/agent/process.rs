@@ -1,9 +1,10 @@
-//! The agent as a process: how it leaves the one that starts it, and how it keeps other programs of the same person from
-//! reading its memory.
+//! The agent's start as a process of its own.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use super::system::{ROOT, spawn};
 
 /// What the agent writes to its starter once it can be asked.
 pub(super) const READY: &str = "ready";
@@ -69,15 +70,13 @@ pub(super) fn start(arguments: &[String]) -> io::Result<Started> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .env_clear()
-        .current_dir(root());
+        .current_dir(ROOT);
     for name in ALLOWED {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
-    #[cfg(unix)]
-    keep_files();
-    let mut child = command.spawn()?;
+    let mut child = spawn(&mut command)?;
     let (said, errors) = (child.stdout.take(), child.stderr.take());
     let (sender, receiver) = std::sync::mpsc::channel();
     // A thread of its own, since a pipe can be waited for, but not for so long and no longer.
@@ -113,74 +112,4 @@ pub(super) fn start(arguments: &[String]) -> io::Result<Started> {
             )))
         }
     }
-}
-
-/// Keeps from the agent what this process was given open beside its three streams. Whoever waits for the end of such a
-/// file, a test runner for one, would wait for the agent's.
-#[cfg(unix)]
-#[allow(
-    unsafe_code,
-    reason = "nothing else marks a file that this process knows by its number alone"
-)]
-fn keep_files() {
-    // Where the system does not list them, the agent gets them.
-    let files = std::fs::read_dir("/dev/fd").into_iter().flatten().flatten();
-    for number in files.filter_map(|file| file.file_name().to_str()?.parse().ok()) {
-        if number > 2 {
-            // SAFETY: no memory is involved, and the file stays open here: it is only marked to be closed in a program
-            // that this process becomes or starts. One that is closed already is an error without effect.
-            let _ = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-}
-
-/// A directory that no agent keeps from being unmounted.
-fn root() -> &'static str {
-    if cfg!(windows) { "C:\\" } else { "/" }
-}
-
-/// Leaves the session and the terminal of whoever started this process, so that their end is not this one's.
-///
-/// # Errors
-/// When the system refuses.
-#[cfg(unix)]
-pub(super) fn leave_session() -> io::Result<()> {
-    rustix::process::setsid()?;
-    Ok(())
-}
-
-/// Tells the starter how it went, and writes nothing to it from then on.
-///
-/// # Errors
-/// When nobody can be told any more.
-#[cfg(unix)]
-pub(super) fn tell_starter(word: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut output = io::stdout();
-    writeln!(output, "{word}")?;
-    output.flush()?;
-    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&nowhere)?;
-    rustix::stdio::dup2_stderr(&nowhere)?;
-    Ok(())
-}
-
-/// Keeps the memory of this process from other programs of the same person and from core dumps. On Linux it cannot be
-/// traced, and its files under `/proc` belong to root; elsewhere only core dumps are off.
-///
-/// # Errors
-/// When the system refuses.
-#[cfg(unix)]
-pub(super) fn harden() -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let nothing = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    setrlimit(Resource::Core, nothing)?;
-    #[cfg(target_os = "linux")]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    // Files and sockets are the owner's alone, whatever the starter's mask was.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    Ok(())
 }

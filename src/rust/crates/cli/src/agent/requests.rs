@@ -71,9 +71,10 @@ async fn answer(
     State(agent): State<Arc<Agent>>,
     Path(name): Path<String>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if !agent.broker.admission().is_owner(Some(peer)) {
+    if !agent.broker.admission().is_owner(Some(peer), &headers) {
         return StatusCode::FORBIDDEN.into_response();
     }
     agent.is_asked();
@@ -138,14 +139,15 @@ fn written(result: impl Serialize) -> Result<Value, Error> {
 mod tests {
     use std::time::Duration;
 
-    use entrar_core::private_directory::own_uid;
     use tokio::time::{Instant, advance};
 
     use super::super::state::tests::{IDLE, agent};
     use super::*;
 
+    #[cfg(unix)]
     #[tokio::test(start_paused = true)]
     async fn who_is_not_admitted_does_not_keep_it_from_ending() {
+        use entrar_core::private_directory::own_uid;
         let base = tempfile::tempdir().unwrap();
         let hour = Duration::from_secs(60 * 60);
         for (peer, is_admitted) in [

@@ -1,6 +1,6 @@
 //! An agent's life: it takes its place in the directory, serves, and leaves nothing behind.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,12 @@ use entrar_broker::admission::Admission;
 use entrar_broker::listen::{Limits, Server};
 use entrar_broker::rpc::Broker;
 use entrar_core::env::Env;
-use entrar_core::private_directory::own_uid;
 use entrar_core::session_directory::{SessionDirectory, has_listener};
-use rustix::fs::{FlockOperation, flock};
-use tokio::net::UnixListener;
 
-use super::process::{READY, RUNNING, harden, leave_session, tell_starter};
+use super::process::{READY, RUNNING};
 use super::requests::everything;
 use super::state::Agent;
+use super::system::{harden, leave_session, listen, raise_limit_of_files, tell_starter};
 use super::{Error, cookie_session};
 use crate::child::Signals;
 
@@ -68,9 +66,9 @@ async fn serve(
         _ => {}
     }
     cookie_session::remove(&directory);
-    let listener = UnixListener::bind(&path).map_err(no_place)?;
+    let (listener, owner) = listen(&directory).map_err(no_place)?;
     let random = |error: getrandom::Error| Error::System("random bytes", error.into());
-    let admission = Admission::owned_by(own_uid()).map_err(random)?;
+    let admission = Admission::owned_by(owner).map_err(random)?;
     let broker = Arc::new(Broker::<InMemory>::new(env.clone(), admission, None));
     // Tokens that were kept of the agent before are of nobody any more.
     directory
@@ -105,22 +103,12 @@ async fn serve(
 
 /// The lock of the one agent; `None` if another one holds it that can be asked. It goes with the process, however that ends.
 fn take_place(directory: &SessionDirectory) -> Result<Option<File>, Error> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = directory.path().join("agent.lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default())
-        .open(&path)
-        .map_err(|error| Error::Place(path, error))?;
     let begun = Instant::now();
     loop {
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(lock)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(Error::System("a lock", error.into())),
+        let lock = directory.lock();
+        let lock = lock.map_err(|error| Error::Place(directory.path().to_owned(), error))?;
+        if lock.is_some() {
+            return Ok(lock);
         }
         if has_listener(&directory.socket_path()) {
             return Ok(None);
@@ -131,15 +119,4 @@ fn take_place(directory: &SessionDirectory) -> Result<Option<File>, Error> {
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }
-}
-
-/// Each connection is a file. Where more are not allowed, fewer are held.
-fn raise_limit_of_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit {
-        current: most,
-        maximum: most,
-    };
-    let _ = setrlimit(Resource::Nofile, raised);
 }

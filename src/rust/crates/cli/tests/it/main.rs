@@ -11,6 +11,8 @@
 // What other programs see of a process is looked at under /proc.
 #[cfg(target_os = "linux")]
 mod agent;
+#[cfg(windows)]
+mod agent_on_windows;
 #[cfg(target_os = "linux")]
 mod agent_support;
 #[cfg(unix)]

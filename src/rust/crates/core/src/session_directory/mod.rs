@@ -1,6 +1,12 @@
 //! Where a person's agent and their other processes meet: a private directory with the agent's socket in it, and a mark
 //! that changes with each sign-in.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,13 +17,21 @@ use crate::error::{Error, Kind};
 use crate::file::read_beginning;
 use crate::private_directory::{PrivateDirectory, Refusal};
 use crate::variables::COOKIE_FILE;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+pub use system::has_listener;
+#[cfg(windows)]
+pub use windows::Port;
 
 /// The variable that names the directory.
 pub const VARIABLE: &str = "ENTRAR_RUNTIME_DIR";
 /// The directory's name where no variable gives it another.
 const NAME: &str = "entrar";
-/// The agent's socket in it.
-const SOCKET: &str = "agent.sock";
+/// The lock in it of the one agent that runs.
+const LOCK: &str = "agent.lock";
 /// The mark in it.
 const MARK: &str = "sign-in";
 /// The directory in it of a session that a hub has opened for other people's clients.
@@ -91,16 +105,16 @@ impl SessionDirectory {
         self.0.path()
     }
 
-    /// Where the agent's socket is, or would be.
+    /// Where the agent's socket is, or would be; on Windows the file that says at which port it is asked.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
-        self.path().join(SOCKET)
+        self.path().join(system::SOCKET)
     }
 
     /// The agent's socket, if there is one. Whether anybody listens at it is another question: [`has_listener`].
     ///
     /// # Errors
-    /// [`Kind::NoSession`] if what is there is not a socket, or is another user's.
+    /// [`Kind::NoSession`] if what is there is not one, or is another user's.
     pub fn socket(&self) -> Result<Option<PathBuf>, Error> {
         let path = self.socket_path();
         let found = match std::fs::symlink_metadata(&path) {
@@ -108,10 +122,19 @@ impl SessionDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(not_used(&path, &crate::file::reason(&error))),
         };
-        match fault(&found) {
+        match system::fault(&found) {
+            None if system::is_left_over(&path) => Ok(None),
             None => Ok(Some(path)),
             Some(fault) => Err(not_used(&path, &fault)),
         }
+    }
+
+    /// The lock of the one agent; `None` if another one holds it. It goes with the process, however that ends.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        system::lock(&self.path().join(LOCK))
     }
 
     /// Removes the socket that an agent has left which was killed.
@@ -209,23 +232,12 @@ impl Mark {
     #[must_use]
     pub fn current(env: &Env) -> Self {
         let marks = places(env).into_iter();
-        Self(marks.map(|path| file_id(&path.join(MARK))).collect())
+        Self(
+            marks
+                .map(|path| system::file_id(&path.join(MARK)))
+                .collect(),
+        )
     }
-}
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
-}
-
-#[cfg(not(unix))]
-fn file_id(path: &Path) -> Option<FileId> {
-    let modified = std::fs::symlink_metadata(path).ok()?.modified().ok()?;
-    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let seconds = i64::try_from(since.as_secs()).ok()?;
-    Some((0, 0, seconds, since.subsec_nanos().into()))
 }
 
 /// Where the directory may be, first choice first.
@@ -244,7 +256,7 @@ fn candidates(env: &Env) -> Vec<PathBuf> {
 fn places(env: &Env) -> Vec<PathBuf> {
     match env.var(VARIABLE) {
         Some(named) => vec![named.into()],
-        None => of_system(env),
+        None => system::of_system(env),
     }
 }
 
@@ -253,31 +265,6 @@ fn runtime_directory(env: &Env) -> Option<PathBuf> {
     env.var("XDG_RUNTIME_DIR")
         .filter(|_| !has_own)
         .map(PathBuf::from)
-}
-
-#[cfg(unix)]
-fn of_system(env: &Env) -> Vec<PathBuf> {
-    let runtime = runtime_directory(env).map(|path| path.join(NAME));
-    runtime.into_iter().chain([in_temporary(env)]).collect()
-}
-
-/// A temporary directory of one's own, as macOS has it; else the machine's, with the user in the name.
-#[cfg(unix)]
-fn in_temporary(env: &Env) -> PathBuf {
-    let own = env.var("TMPDIR").filter(|_| cfg!(target_os = "macos"));
-    match own {
-        Some(own) => Path::new(&own).join(NAME),
-        None => {
-            let uid = crate::private_directory::own_uid();
-            Path::new("/tmp").join(format!("{NAME}-{uid}"))
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn of_system(env: &Env) -> Vec<PathBuf> {
-    let local = env.var("LOCALAPPDATA").map(PathBuf::from);
-    local.into_iter().map(|path| path.join(NAME)).collect()
 }
 
 fn refused(refusal: Refusal) -> Error {
@@ -293,52 +280,11 @@ fn not_used(path: &Path, fault: &str) -> Error {
     Error::new(Kind::NoSession, message).remedied(Some(&remedy))
 }
 
-/// What keeps a file from being our agent's socket, as the end of a sentence.
-#[cfg(unix)]
-fn fault(found: &std::fs::Metadata) -> Option<String> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    if !found.file_type().is_socket() {
-        return Some("is not a socket".to_owned());
-    }
-    let is_own = found.uid() == crate::private_directory::own_uid();
-    (!is_own).then(|| format!("belongs to another user, of uid {}", found.uid()))
-}
-
-#[cfg(not(unix))]
-fn fault(_: &std::fs::Metadata) -> Option<String> {
-    Some("cannot be used on this system".to_owned())
-}
-
-/// Whether somebody listens at a socket. It is told at once, however busy they are.
-#[cfg(unix)]
-#[must_use]
-pub fn has_listener(socket: &Path) -> bool {
-    use rustix::io::Errno;
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket as new_socket};
-    let Ok(address) = SocketAddrUnix::new(socket) else {
-        return false;
-    };
-    let Ok(handle) = new_socket(AddressFamily::UNIX, SocketType::STREAM, None) else {
-        return false;
-    };
-    if rustix::io::ioctl_fionbio(&handle, true).is_err() {
-        return false;
-    }
-    // A full queue belongs to a listener.
-    matches!(connect(&handle, &address), Ok(()) | Err(Errno::AGAIN))
-}
-
-/// Whether somebody listens at a socket.
-#[cfg(not(unix))]
-#[must_use]
-pub fn has_listener(_: &Path) -> bool {
-    false
-}
-
 // What is tested here is Unix's own.
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use super::system::SOCKET;
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
