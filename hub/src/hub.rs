@@ -28,6 +28,8 @@ use crate::tenant::Tenant;
 
 /// How many sign-ins may begin a minute, of all people together.
 const SIGN_INS: f64 = 600.0;
+/// What is said beyond that.
+pub(crate) const TOO_MANY_SIGN_INS: &str = "too many people sign in at once";
 
 /// The hub.
 pub struct Hub {
@@ -207,7 +209,7 @@ impl Hub {
                 retry_after: Some(wait.as_secs_f64()),
                 ..Details::default()
             };
-            Error::with(Kind::Throttled, "too many people sign in at once", details)
+            Error::with(Kind::Throttled, TOO_MANY_SIGN_INS, details)
         })
     }
 

@@ -233,7 +233,7 @@ fn socket(configuration: &Configuration, lines: &mut Vec<Line>) {
         Err(error) => bad(
             "socket",
             format!("{}: {}", directory.display(), entrar_core::file::reason(&error)),
-            "Make the directory, owned by the user that the hub runs as (systemd: RuntimeDirectory=entrar).",
+            "Make the directory, owned by the user that the hub runs as (the package's entrar-hub.socket makes it).",
         ),
         Ok(found) if found.mode() & 0o022 != 0 => bad(
             "socket",

@@ -32,7 +32,7 @@ use crate::configuration::Unmapped;
 use crate::desk::CookieDesk;
 use crate::doors::launcher;
 use crate::doors::socket::{DATABASE, of_store, some};
-use crate::hub::Hub;
+use crate::hub::{Hub, TOO_MANY_SIGN_INS};
 
 /// The path of a session's ticket, below which the ticket stands.
 pub const TICKET: &str = "ticket";
@@ -189,6 +189,9 @@ fn message_of(error: Error) -> Message {
     match error.kind() {
         Kind::ServerError => Message::Fault,
         _ if error.message() == DATABASE => Message::Unavailable,
+        _ if error.message() == TOO_MANY_SIGN_INS => Message::Throttled {
+            retry_after: error.details().retry_after,
+        },
         _ => Message::Failed(error),
     }
 }

@@ -65,7 +65,7 @@ pub enum Message {
     },
     /// A request by another host's name.
     Misdirected,
-    /// Too many requests.
+    /// Too many sign-ins begin at once.
     Throttled {
         /// Seconds to wait.
         retry_after: Option<f64>,
@@ -370,8 +370,8 @@ impl Message {
                 let mut words = Words::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     Tone::Note,
-                    "Too many requests",
-                    &["The hub limits how often one account may ask, so that nobody has to wait for somebody else."],
+                    "Too many people sign in at once",
+                    &["The hub limits how many sign-ins may begin at once. Nothing was done."],
                 );
                 words.paragraphs.push(wait);
                 words
