@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, client};
 use crate::database::Database;
 
 pub(crate) const STORAGE: &str = "https://storage.azure.com";
@@ -315,11 +315,7 @@ tenants = ["{tenant}"]
         cookie: &str,
         resource: &str,
     ) -> (u16, Value) {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .unwrap();
+        let http = client(None);
         let body = serde_json::json!({"method": "delegated_azure_token", "params": [resource]});
         let reply = http
             .post(format!("{address}/delegated_azure_token"))

@@ -14,9 +14,8 @@ use entra_emulator::{Fault, FaultKind, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio_rustls::rustls;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, client};
 use crate::machine::{Local, Machine, STORAGE, free_port, post_as, subject};
 
 const VAULT: &str = "https://vault.azure.net";
@@ -59,17 +58,6 @@ impl Health {
             .map(str::to_owned)
             .collect()
     }
-}
-
-/// A client that trusts this certificate alone.
-fn client(certificate: Option<&str>) -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let trusted = certificate.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only(trusted)
-        .build()
-        .unwrap()
 }
 
 /// Waits until something holds.
