@@ -15,6 +15,7 @@ use entrar_core::variables::COOKIE;
 use serde_json::json;
 
 use crate::agent::{self, Error};
+use crate::demo::GIT_HELPER;
 use crate::shell::Shell;
 
 /// What the commands are to set beside the session's address and directory.
@@ -93,10 +94,7 @@ fn variables(
         })
         .collect();
     if extras.git {
-        variables.extend(git_variables(
-            env,
-            &own.with_file_name(crate::demo::GIT_HELPER),
-        ));
+        variables.extend(git_variables(env, &own.with_file_name(GIT_HELPER)));
     }
     variables
 }
@@ -179,13 +177,14 @@ mod tests {
             git: true,
         };
         assert_eq!(of(&[], git).len(), 4 + 13);
+        let helper = format!("/lib/entrar/bin/{GIT_HELPER}");
         let set = [
             ("GIT_CONFIG_COUNT", "1"),
             (
                 "GIT_CONFIG_KEY_0",
                 "credential.https://dev.azure.com.helper",
             ),
-            ("GIT_CONFIG_VALUE_0", "/lib/entrar/bin/git-credential-pwb"),
+            ("GIT_CONFIG_VALUE_0", helper.as_str()),
         ];
         assert_eq!(of(&set, git).len(), 4);
     }

@@ -94,8 +94,6 @@ echo \"  azure_sign_in(tenant = \\\"$(az account show --query tenantId --output 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
 
     #[test]
     fn the_commands_name_the_app_and_what_was_chosen() {
@@ -110,6 +108,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_shell_runs_the_commands_whatever_the_name_is() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
         let script = format!(
             "az() {{ printf '%s|' \"$@\" >&2; echo >&2; echo an-id; }}\n{}",
             commands("Ada's $(id) `id`", &Permission::USUAL)

@@ -71,8 +71,10 @@ impl Shell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use std::process::Command;
 
+    #[cfg(unix)]
     const HOSTILE: &[&str] = &[
         "plain",
         "",
@@ -94,6 +96,7 @@ mod tests {
     }
 
     /// What a shell has in the variables once it has run the commands.
+    #[cfg(unix)]
     fn seen_by(program: &str, shell: Shell, value: &str) -> String {
         let print = match shell {
             Shell::Sh => "printf '%s' \"$ENTRAR_TEST|${ENTRAR_GONE-unset}\"",
@@ -109,10 +112,12 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    #[cfg(unix)]
     fn is_installed(program: &str) -> bool {
         Command::new(program).arg("-c").arg("exit").output().is_ok()
     }
 
+    #[cfg(unix)]
     #[test]
     fn shells_read_back_every_value_as_it_is() {
         let shells = [

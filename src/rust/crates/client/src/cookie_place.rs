@@ -173,6 +173,12 @@ mod tests {
         );
         let places = CookiePlace::all(&env);
         let shown = best(&places, NOW, None).unwrap_err().to_string();
-        assert!(shown.contains("cannot be read (it is no file)"), "{shown}");
+        // Windows opens no directory at all, and gives its own reason.
+        let reason = if cfg!(windows) {
+            "cannot be read ("
+        } else {
+            "cannot be read (it is no file)"
+        };
+        assert!(shown.contains(reason), "{shown}");
     }
 }

@@ -183,7 +183,12 @@ mod tests {
             for value in ["", "0", "false", "3", "yes", "relative/path"] {
                 assert!(matches!(trace(name, value), Trace::Off), "{name}={value}");
             }
-            assert!(matches!(trace(name, "/tmp/trace"), Trace::File(_)));
+            let absolute = if cfg!(windows) {
+                "C:/trace"
+            } else {
+                "/tmp/trace"
+            };
+            assert!(matches!(trace(name, absolute), Trace::File(_)));
         }
     }
 

@@ -135,19 +135,19 @@ fn written(result: impl Serialize) -> Result<Value, Error> {
         .map_err(|_| Error::new(Kind::ServerError, "the agent's reply cannot be written"))
 }
 
-#[cfg(test)]
+// Its peers are those of Unix sockets.
+#[cfg(all(test, unix))]
 mod tests {
     use std::time::Duration;
 
+    use entrar_core::private_directory::own_uid;
     use tokio::time::{Instant, advance};
 
     use super::super::state::tests::{IDLE, agent};
     use super::*;
 
-    #[cfg(unix)]
     #[tokio::test(start_paused = true)]
     async fn who_is_not_admitted_does_not_keep_it_from_ending() {
-        use entrar_core::private_directory::own_uid;
         let base = tempfile::tempdir().unwrap();
         let hour = Duration::from_secs(60 * 60);
         for (peer, is_admitted) in [

@@ -93,7 +93,7 @@ pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
     let ours = Ours([helper.unwrap_or_else(|| own.clone()), own]);
     // Links are followed, as git does: many keep their configuration elsewhere.
     let is_link = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_symlink());
-    let file = fs::canonicalize(&file).unwrap_or(file);
+    let file = fs::canonicalize(&file).map_or(file, plain);
     let shown = file.display().to_string();
     // A device would be replaced, a pipe would keep us waiting for ever.
     if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
@@ -131,6 +131,15 @@ pub fn change(env: &Env, change: &Change) -> Result<String, Error> {
         lines(&parts.taken_out(&ours), '-'),
         lines(part.as_bytes(), '+')
     ))
+}
+
+/// A path as people write it: Windows begins those that it has resolved with a mark, which nobody knows from elsewhere.
+fn plain(path: PathBuf) -> PathBuf {
+    let rest = path.to_str().and_then(|path| path.strip_prefix(r"\\?\"));
+    match rest {
+        Some(rest) if rest.as_bytes().get(1) == Some(&b':') => rest.into(),
+        _ => path,
+    }
 }
 
 /// Each line behind this mark, as in a diff.

@@ -238,7 +238,7 @@ mod tests {
     fn it_goes_to_the_end_and_replaces_an_older_one() {
         let old = [
             b"[a]\n",
-            block("/old/entrar/bin/git-credential-pwb").as_bytes(),
+            block(&format!("/old{INSTALLED}")).as_bytes(),
             b"[credential]\n\thelper = store\n",
         ]
         .concat();
@@ -335,9 +335,9 @@ mod tests {
     #[test]
     fn what_another_installation_of_ours_has_written_goes() {
         for helper in [
-            "/usr/lib/R/site-library/entrar/bin/git-credential-pwb",
-            "!'/home/a b/R/4.2/entrar/bin/git-credential-pwb'",
-            r"!'/it'\''s \/entrar/bin/git-credential-pwb'",
+            &format!("/usr/lib/R/site-library{INSTALLED}"),
+            &format!("!'/home/a b/R/4.2{INSTALLED}'"),
+            &format!(r"!'/it'\''s \{INSTALLED}'"),
             "/somewhere/target/debug/git-credential-pwb",
         ] {
             let ours = Ours([

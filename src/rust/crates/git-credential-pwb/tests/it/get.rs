@@ -669,7 +669,9 @@ fn a_code_of_entra_id_has_its_kind_listed_or_described() {
                 "{{\"result\":false,\"oauth2_error\":{{\"error\":\"invalid_grant\",{fields}}}}}"
             );
             let server = Server::start("200 OK", body);
-            let session = Session::at(&server.address).with("GIT_CREDENTIAL_PWB_TRACE", "1");
+            let session = Session::at(&server.address)
+                .with("GIT_CREDENTIAL_PWB_TRACE", "1")
+                .with("GIT_TERMINAL_PROMPT", "0");
             let found = session.run(&["get"], CLONE);
             let said = format!("git-credential-pwb: trace: no token: {kind}\n");
             assert!(found.stderr.contains(&said), "{code}: {}", found.stderr);
