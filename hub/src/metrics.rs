@@ -2,6 +2,7 @@
 //! never who anybody is.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use entrar_broker::entra::{Granted, Refusal};
@@ -14,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::store::Counts;
+use crate::store::{Counts, Work};
 
 /// Upper bounds of what is told apart of an exchange's time, in seconds. The last one is an exchange's deadline.
 const SECONDS: [f64; 9] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
@@ -39,6 +40,9 @@ pub struct Metrics {
     sessions: Family<NoLabel, Gauge>,
     key: Family<Label<String>, Gauge>,
     database_up: Gauge,
+    database_operations: Gauge,
+    database_at_once: Gauge,
+    turns_taken: Counter,
     reload_failed: Gauge,
     /// Held while they are written: some are set just before.
     writing: Mutex<()>,
@@ -65,6 +69,9 @@ impl Default for Metrics {
             sessions: Family::default(),
             key: Family::default(),
             database_up: Gauge::default(),
+            database_operations: Gauge::default(),
+            database_at_once: Gauge::default(),
+            turns_taken: Counter::default(),
             reload_failed: Gauge::default(),
             writing: Mutex::default(),
         };
@@ -113,6 +120,21 @@ impl Default for Metrics {
             "database_up",
             "Whether the database could be written to just now",
             new.database_up.clone(),
+        );
+        all.register(
+            "database_operations",
+            "Operations of the database under way or waiting now",
+            new.database_operations.clone(),
+        );
+        all.register(
+            "database_operations_at_once",
+            "Operations of the database that can be under way at once: connections, or threads",
+            new.database_at_once.clone(),
+        );
+        all.register(
+            "turns_taken",
+            "How often an exchange found that another hub was using the refresh token",
+            new.turns_taken.clone(),
         );
         all.register(
             "reload_failed",
@@ -173,6 +195,7 @@ impl Metrics {
     pub fn text(
         &self,
         load: Load,
+        work: Work,
         is_database_up: bool,
         counts: Option<&Counts>,
     ) -> Result<String, fmt::Error> {
@@ -180,6 +203,11 @@ impl Metrics {
         self.under_way.set(of(load.under_way));
         self.waiting.set(of(load.waiting));
         self.database_up.set(i64::from(is_database_up));
+        self.database_operations.set(of(work.operations));
+        self.database_at_once.set(of(work.at_once));
+        self.turns_taken
+            .inner()
+            .store(work.turns_taken, Ordering::Relaxed);
         self.key.clear();
         match counts {
             Some(counts) => {
@@ -213,7 +241,12 @@ mod tests {
             under_way: 2,
             waiting: 1,
         };
-        metrics.text(load, counts.is_some(), counts).unwrap()
+        let work = Work {
+            operations: 5,
+            at_once: 3,
+            turns_taken: 7,
+        };
+        metrics.text(load, work, counts.is_some(), counts).unwrap()
     }
 
     #[test]
@@ -244,6 +277,9 @@ mod tests {
             "entrar_hub_exchange_seconds_count{resource=\"other\"} 2",
             "entrar_hub_exchanges_under_way 2",
             "entrar_hub_exchanges_waiting 1",
+            "entrar_hub_database_operations 5",
+            "entrar_hub_database_operations_at_once 3",
+            "entrar_hub_turns_taken_total 7",
         ] {
             assert!(text.lines().any(|given| given == line), "{line}: {text}");
         }

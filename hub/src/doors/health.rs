@@ -68,7 +68,10 @@ async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
         waiting: 0,
     };
     let load = hub.exchanges_if_any().map_or(none, |it| it.load());
-    match hub.metrics.text(load, is_up, counts.as_ref()) {
+    match hub
+        .metrics
+        .text(load, hub.store.work(), is_up, counts.as_ref())
+    {
         Ok(text) => ([(CONTENT_TYPE, METRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

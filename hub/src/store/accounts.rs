@@ -1,5 +1,6 @@
 //! Who is signed in, with the newest refresh token of each, sealed; and their names, for show.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use entrar_broker::accounts::{AccountId, Accounts, Turn, Versioned};
@@ -184,13 +185,17 @@ impl Accounts for Store {
     }
 
     async fn take_turn(&self, account: AccountId, longest: Duration) -> Result<Turn, Refusal> {
-        if self.shared.is_none() {
+        let Some(shared) = &self.shared else {
             let newest = self.newest(account).await?;
             return Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, 0)));
-        }
+        };
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| take_turn(db, account, &client_id, longest);
-        self.threads.write_loosely(run).await.map_err(refused)
+        let turn = self.threads.write_loosely(run).await.map_err(refused)?;
+        if matches!(turn, Turn::Taken) {
+            shared.turns_taken.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(turn)
     }
 
     async fn end_turn(&self, account: AccountId, turn: u64) {

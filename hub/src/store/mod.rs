@@ -32,6 +32,7 @@ mod web_sessions;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use entrar_core::time::UnixTime;
 
@@ -43,7 +44,7 @@ pub use launchers::{From, Launcher};
 pub use pairings::Change;
 pub use postgres::Server;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
-pub use state::Counts;
+pub use state::{Counts, Work};
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
@@ -83,6 +84,8 @@ pub struct Store {
 struct Shared {
     memory: Memory,
     journal: Journal,
+    /// How often an exchange has found that another hub uses the refresh token.
+    turns_taken: AtomicU64,
 }
 
 impl Store {
@@ -98,6 +101,7 @@ impl Store {
                 let shared = Shared {
                     memory: Memory::new(server.grace()),
                     journal: Journal::open(server.journal())?,
+                    turns_taken: AtomicU64::new(0),
                 };
                 Ok((postgres::open(&server, keys)?, Some(Arc::new(shared))))
             }
@@ -140,7 +144,9 @@ impl Store {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
-        let Shared { memory, journal } = &**shared;
+        let Shared {
+            memory, journal, ..
+        } = &**shared;
         memory.forget_old();
         for (account, newer) in memory.unwritten() {
             self.write_newer(account, &newer).await?;

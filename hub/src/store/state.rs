@@ -1,5 +1,7 @@
 //! What the database is asked about itself: whether it writes, and how much is in it.
 
+use std::sync::atomic::Ordering;
+
 use entrar_core::time::UnixTime;
 
 use super::database::Db;
@@ -16,7 +18,29 @@ pub struct Counts {
     pub key: String,
 }
 
+/// What the database does for this hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// How many operations are under way or wait.
+    pub operations: usize,
+    /// How many can be under way at once: connections to a server, or threads with a file of SQLite's.
+    pub at_once: usize,
+    /// How often an exchange has found that another hub uses the refresh token.
+    pub turns_taken: u64,
+}
+
 impl Store {
+    /// What the database does now.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let shared = self.shared.as_deref();
+        Work {
+            operations: self.threads.waited_for(),
+            at_once: self.threads.number(),
+            turns_taken: shared.map_or(0, |shared| shared.turns_taken.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Writes, and waits until that is on disk; nothing is another afterwards.
     ///
     /// # Errors

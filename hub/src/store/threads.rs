@@ -1,6 +1,7 @@
 //! The threads that a database is used on, so that no async task ever waits for a disk or a server: an operation is put into
 //! a queue, and whoever asked gets its answer when it is done.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -43,6 +44,8 @@ pub(super) struct Threads {
     patience: Option<Duration>,
     /// Until when nobody else waits, since an operation was left without an answer.
     unanswered_until: Mutex<Option<Instant>>,
+    /// How many operations somebody waits for.
+    waited_for: AtomicUsize,
 }
 
 impl Threads {
@@ -58,6 +61,7 @@ impl Threads {
             running: Mutex::new(running),
             patience: None,
             unanswered_until: Mutex::new(None),
+            waited_for: AtomicUsize::new(0),
         }
     }
 
@@ -123,6 +127,7 @@ impl Threads {
         if self.is_left_unanswered() {
             return Err(unanswered());
         }
+        let _waiting = Waiting::new(&self.waited_for);
         let (reply, answer) = oneshot::channel();
         let operation = Box::new(Queued {
             run,
@@ -163,6 +168,16 @@ impl Threads {
         }
     }
 
+    /// How many operations somebody waits for, those under way included.
+    pub(super) fn waited_for(&self) -> usize {
+        self.waited_for.load(Ordering::Relaxed)
+    }
+
+    /// How many work on what is queued.
+    pub(super) fn number(&self) -> usize {
+        lock(&self.running).len()
+    }
+
     /// Ends the threads when they have done what is queued. It blocks until then, or until a server has kept it waiting for
     /// too long.
     pub(super) fn close(&self) {
@@ -182,6 +197,22 @@ impl Threads {
             // One that panicked has nothing more to do either.
             let _ = thread.join();
         }
+    }
+}
+
+/// Somebody waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
+        Self(number)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
