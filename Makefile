@@ -14,7 +14,7 @@ SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msr
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
   \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test check bench document format install site hub hub-demo clean
+.PHONY: help demo test check bench document format install site hub hub-deb hub-demo clean
 
 help:
 	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench     the benchmarks'
 	@echo 'make document  rewrite man/, NAMESPACE and R/extendr-wrappers.R'
 	@echo 'make hub       the hub, in .build/hub/release/entrar-hub'
+	@echo 'make hub-deb   the hub as a Debian package, in .build/packaging'
 	@echo 'make hub-demo  a hub on this machine, with a made-up tenant, to look at'
 	@echo 'make format    format R and Rust code'
 	@echo 'make install   install into .lib'
@@ -64,6 +65,9 @@ format:
 hub:
 	@tools/setup.sh hub
 	CARGO_TARGET_DIR=$(HUB_TARGET_DIR) cargo build --manifest-path hub/Cargo.toml --locked --release
+
+hub-deb: hub
+	packaging/debian/build $(HUB_TARGET_DIR)/release/entrar-hub .build/packaging
 
 # As the user who calls it, or as HUB_DEMO_USER if root does: a hub serves people, and root is none.
 hub-demo:

@@ -29,7 +29,8 @@ sign_in_at_hub <- function(anew, call) {
 
 # The account that was signed in.
 sign_out_at_hub <- function(call) {
-  account <- new_account(ask_hub("sign_out", list(), call))
+  done <- ask_hub("sign_out", list(), call)
+  account <- new_account(done$account)
   azure_forget()
   drop_hubs_cookie()
   unset_session("hub")
@@ -38,10 +39,19 @@ sign_out_at_hub <- function(call) {
   } else {
     message(
       sprintf("%s is signed out, in every session of the hub.\n", account_name(account)),
-      what_outlives_a_sign_out
+      what_outlives_a_sign_out,
+      holds_everywhere(done$holds_at)
     )
   }
   account
+}
+
+# Hubs that share a database go on from memory for a while where they cannot reach it.
+holds_everywhere <- function(at) {
+  if (!is.null(at)) {
+    time <- as.POSIXct(at, origin = "1970-01-01")
+    format(time, "\nEvery server of the hub holds to it by %H:%M:%S.")
+  }
 }
 
 # What is left of an agent that was killed would be found before the hub.

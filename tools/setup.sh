@@ -48,6 +48,10 @@ apt_packages() {
     have "$command" || echo "$command"
   done
   [ "$goal" != test ] || have systemd-socket-activate || echo systemd
+  # The hub's Debian package is made, and looked at.
+  [ "$goal" = demo ] || have dpkg-shlibdeps || echo dpkg-dev binutils
+  [ "$goal" = demo ] || have python3 || echo python3
+  [ "$goal" != test ] || have lintian || echo lintian
   # Ubuntu's package is an empty one that brings a snap: there a browser has to be installed by hand.
   [ "$goal" != test ] || have chromium || echo chromium
   # The SQL Server of the tests is built on it.
@@ -195,6 +199,19 @@ setup_node_packages() {
   cp "tests/$1/package-lock.json" ".build/$1/installed"
 }
 
+# JupyterHub, whose servers people run: with the system's own Python, for that of the environment may be nobody else's to
+# read, and into a directory that can be copied to where they may.
+setup_jupyterhub() {
+  setup_node_packages jupyterhub
+  directory=.build/jupyterhub/python
+  if cmp -s tests/jupyterhub/requirements.txt "$directory/requirements.txt"; then
+    return
+  fi
+  rm -rf "$directory"
+  .build/venv/bin/python -m pip --python /usr/bin/python3 install -q --root-user-action=ignore --target "$directory" -r tests/jupyterhub/requirements.txt
+  cp tests/jupyterhub/requirements.txt "$directory/"
+}
+
 case $goal in demo | hub | test) ;; *) fail "usage: tools/setup.sh demo, hub or test" ;; esac
 link_rustup
 if have apt-get && have dpkg; then
@@ -209,4 +226,5 @@ if [ "$goal" = test ]; then
   setup_venv
   setup_node_packages azurite
   setup_node_packages sign-in
+  setup_jupyterhub
 fi

@@ -130,6 +130,23 @@ hub_way() {
   done
 }
 
+# Programs that start people's sessions: a real JupyterHub, and Slurm's scripts. Its ports are those of a network of its own.
+launchers() {
+  in_hub build || return
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar HUB=$HUB_TARGET_DIR/debug/entrar-hub LIBRARY=$PWD/.lib
+  isolated timeout --kill-after 60 900 unshare --net .build/venv/bin/python -B tests/hub/test_launchers.py
+}
+
+# The Debian package, installed into a copy of this machine that is thrown away, with a network of its own.
+packaging() {
+  in_hub build && rm -rf .build/packaging || return
+  DPKG_DEB_COMPRESSOR_LEVEL=1 packaging/debian/build "$HUB_TARGET_DIR/debug/entrar-hub" .build/packaging &&
+    lintian --allow-root --fail-on error,warning .build/packaging/*.deb || return
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar PACKAGE
+  PACKAGE=$(echo "$PWD"/.build/packaging/*.deb)
+  isolated timeout --kill-after 60 900 unshare --mount --net .build/venv/bin/python -B tests/hub/test_package.py
+}
+
 # git and Git LFS, against an emulated Azure DevOps. Its tokens are real ones of the emulated tenant, and it looks for
 # them in all that was printed.
 azure_devops() {
@@ -186,8 +203,8 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in hub_way azure_devops
-    sql bench documentation site leaks
+    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in
+    hub_way launchers packaging azure_devops sql bench documentation site leaks
   )
 fi
 
@@ -199,14 +216,15 @@ table=()
 for step in "${steps[@]}"; do
   printf '\n=== %s\n' "$step"
   started=$SECONDS
-  { "$step" 2>&1 || touch .build/failed; } | tee -a .build/log
+  rm -f .build/passed
+  # A step that ends the shell, by a variable that is not set, has not passed either.
+  { "$step" 2>&1 && touch .build/passed; } | tee -a .build/log
   took=$((SECONDS - started))
   outcome=
-  if [ -e .build/failed ]; then
+  if [ ! -e .build/passed ]; then
     failed+=("$step")
     outcome=' failed'
   fi
-  rm -f .build/failed
   printf '=== %s: %d s%s\n' "$step" "$took" "$outcome"
   table+=("$(printf '%-14s %5d s%s' "$step" "$took" "$outcome")")
 done

@@ -206,7 +206,8 @@ fn with_runtime(path: &Path, command: Command) -> Result<ExitCode, Error> {
     let credentials = Env::process()
         .var("CREDENTIALS_DIRECTORY")
         .map(PathBuf::from);
-    let configuration = Configuration::read(path, credentials.as_deref())?;
+    let settings = || Configuration::read(path, credentials.as_deref());
+    let configuration = settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -216,7 +217,7 @@ fn with_runtime(path: &Path, command: Command) -> Result<ExitCode, Error> {
             Command::Init { .. } => Ok(ExitCode::SUCCESS),
             Command::Serve => {
                 log(configuration.log_is_json);
-                serve::run(configuration).await?;
+                serve::run(settings).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check => checked(&configuration).await,

@@ -21,6 +21,7 @@ use tracing::error;
 use crate::hub::Hub;
 use crate::limits::{NOT_SERVED, Pass};
 use crate::local_user::{LocalUser, NotServed};
+use crate::metrics::label_of;
 use crate::store::{AuditRow, Event};
 
 /// How often a session's last use is noted, in seconds.
@@ -102,7 +103,7 @@ impl Desk for CookieDesk {
 
     fn is_own_host(&self, host: &str) -> bool {
         if self.is_public {
-            self.hub.configuration.is_own_host(host)
+            self.hub.configuration().is_own_host(host)
         } else {
             is_loopback_host(host)
         }
@@ -168,6 +169,17 @@ fn too_many(wait: Duration) -> Refusal {
 
 impl Hub {
     pub(crate) async fn token(
+        &self,
+        caller: Caller,
+        resource: Result<Resource, Refusal>,
+    ) -> Result<Granted, Refusal> {
+        let label = label_of(resource.as_ref().ok());
+        let outcome = self.granted(caller, resource).await;
+        self.metrics.answered(label, &outcome);
+        outcome
+    }
+
+    async fn granted(
         &self,
         caller: Caller,
         resource: Result<Resource, Refusal>,

@@ -1,6 +1,6 @@
 //! What everything in the hub has in common: its settings, its database, its tenant, and who is who.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,35 +15,44 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::configuration::Configuration;
+use crate::doors::health::Probe;
 use crate::doors::socket::of_store;
+use crate::health::Health;
 use crate::keys::Keys;
 use crate::limits::{Allowance, Limiter};
 use crate::local_user::{LocalUser, NotServed, Rules};
+use crate::metrics::Metrics;
 use crate::seal::{self, Fields};
 use crate::store::{AuditRow, Binding, Bound, BoundBy, Event, Store, StoreError};
 use crate::tenant::Tenant;
 
 /// How many sign-ins may begin a minute, of all people together.
 const SIGN_INS: f64 = 600.0;
+/// What is said beyond that.
+pub(crate) const TOO_MANY_SIGN_INS: &str = "too many people sign in at once";
 
 /// The hub.
 pub struct Hub {
-    /// Its settings.
-    pub configuration: Configuration,
     /// Its database.
     pub store: Store,
     /// Its tenant.
     pub tenant: Tenant,
+    /// What it knows of its own state.
+    pub health: Arc<Health>,
+    /// What it counts.
+    pub metrics: Metrics,
     /// How much one user may ask.
     pub limiter: Arc<Limiter>,
     /// This machine's name, for show.
     pub machine: String,
     /// Told whenever somebody has signed in.
     pub(crate) signed_in_somewhere: Notify,
+    pub(crate) probe: Probe,
+    /// Its settings, which others may take the place of.
+    configuration: RwLock<Arc<Configuration>>,
     keys: Keys,
     /// How many sign-ins may begin: whoever reaches the page can begin one, and each is a row in the database.
     sign_ins: Mutex<Allowance>,
-    rules: Rules,
     exchanges: OnceCell<Exchanges<Store>>,
 }
 
@@ -65,16 +74,38 @@ impl Hub {
         let tenant = Tenant::new(configuration.tenant.clone(), redirect_uri);
         Arc::new(Self {
             limiter: Limiter::new(configuration.limits),
-            rules: Rules::new(configuration.socket.uids.clone()),
             machine: machine.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             tenant,
-            configuration,
+            health: Arc::default(),
+            metrics: Metrics::default(),
+            probe: Probe::default(),
+            configuration: RwLock::new(Arc::new(configuration)),
             keys,
             store,
             signed_in_somewhere: Notify::new(),
             sign_ins: Mutex::new(Allowance::new(SIGN_INS, Instant::now())),
             exchanges: OnceCell::new(),
         })
+    }
+
+    /// Its settings now. Whoever does one thing by several of them asks once.
+    #[must_use]
+    pub fn configuration(&self) -> Arc<Configuration> {
+        let configuration = self.configuration.read();
+        Arc::clone(&configuration.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in their place.
+    pub(crate) fn configure(&self, configuration: Configuration) {
+        let mut current = self
+            .configuration
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(configuration);
+    }
+
+    fn rules(&self) -> Rules {
+        Rules::new(self.configuration().socket.uids.clone())
     }
 
     /// A row of the audit about what goes well now.
@@ -95,6 +126,9 @@ impl Hub {
 
     /// Adds a row to the audit. What cannot be noted must not happen.
     pub(crate) async fn note(&self, row: AuditRow) -> Result<(), Error> {
+        if row.event == Event::SignIn {
+            self.metrics.signed_in(&row.result);
+        }
         self.store.append(&row).await.map_err(of_store)
     }
 
@@ -158,7 +192,8 @@ impl Hub {
     pub async fn exchanges(&self) -> Result<&Exchanges<Store>, Error> {
         let exchanges = || async {
             let app = self.tenant.app().await?;
-            Ok(Exchanges::new(Arc::clone(app.entra()), self.store.clone()))
+            let (entra, store) = (Arc::clone(app.entra()), self.store.clone());
+            Ok(Exchanges::watched(entra, store, self.metrics.watch()))
         };
         self.exchanges.get_or_try_init(exchanges).await
     }
@@ -174,7 +209,7 @@ impl Hub {
                 retry_after: Some(wait.as_secs_f64()),
                 ..Details::default()
             };
-            Error::with(Kind::Throttled, "too many people sign in at once", details)
+            Error::with(Kind::Throttled, TOO_MANY_SIGN_INS, details)
         })
     }
 
@@ -194,7 +229,7 @@ impl Hub {
     /// # Errors
     /// Why nobody of this uid is served.
     pub async fn user_of(&self, uid: u32) -> Result<LocalUser, NotServed> {
-        let rules = self.rules.clone();
+        let rules = self.rules();
         looked_up(move || rules.user_of(uid)).await
     }
 
@@ -203,14 +238,15 @@ impl Hub {
     /// # Errors
     /// Why nobody of this name is served.
     pub async fn user_named(&self, name: &str) -> Result<LocalUser, NotServed> {
-        let (rules, name) = (self.rules.clone(), name.to_owned());
+        let (rules, name) = (self.rules(), name.to_owned());
         looked_up(move || rules.user_named(&name)).await
     }
 
     /// Nobody is signed in, and where to.
     #[must_use]
     pub fn sign_in_first(&self) -> Refusal {
-        let page = &self.configuration.public_url;
+        let configuration = self.configuration();
+        let page = &configuration.public_url;
         Refusal::new(
             "login_required",
             format!("nobody is signed in here: sign in at {page}"),

@@ -1,7 +1,7 @@
 //! How much one local user may ask, so that nobody takes the tenant's patience or the hub's time from the others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use entrar_core::resource::Resource;
@@ -26,7 +26,7 @@ const MOST_USERS: usize = 1_000;
 /// What every user has asked lately.
 #[derive(Debug)]
 pub struct Limiter {
-    limits: Limits,
+    limits: RwLock<Limits>,
     users: Mutex<HashMap<u32, User>>,
 }
 
@@ -55,6 +55,12 @@ impl Allowance {
             left: most,
             since: now,
         }
+    }
+
+    /// So many a minute from now on; as many are used as before.
+    fn allow(&mut self, most: f64) {
+        self.left = (self.left + most - self.most).max(0.0);
+        self.most = most;
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -91,8 +97,24 @@ impl Limiter {
     /// Nobody has asked yet.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        let users = Mutex::default();
-        Arc::new(Self { limits, users })
+        Arc::new(Self {
+            limits: RwLock::new(limits),
+            users: Mutex::default(),
+        })
+    }
+
+    /// From now on so much may be asked. What somebody has asked before still counts.
+    pub(crate) fn limit(&self, limits: Limits) {
+        let most = f64::from(limits.exchanges);
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        for user in self.users().values_mut() {
+            user.exchanges.allow(most);
+            user.requests.allow(most * REQUESTS);
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a user make a request now, whoever they are; the result is how many were turned away before.
@@ -126,7 +148,7 @@ impl Limiter {
         }
         // Who asks for what is being asked for already costs no exchange.
         if !user.in_flight.contains_key(resource) {
-            let most_at_once = usize::try_from(self.limits.in_flight).unwrap_or(usize::MAX);
+            let most_at_once = usize::try_from(self.limits().in_flight).unwrap_or(usize::MAX);
             if user.in_flight.len() >= most_at_once {
                 return Err(SHORT_WAIT);
             }
@@ -147,7 +169,7 @@ impl Limiter {
                 !(is_idle && user.exchanges.is_full(now) && user.requests.is_full(now))
             });
         }
-        let most = f64::from(self.limits.exchanges);
+        let most = f64::from(self.limits().exchanges);
         users.entry(uid).or_insert_with(|| User {
             exchanges: Allowance::new(most, now),
             requests: Allowance::new(most * REQUESTS, now),
@@ -212,6 +234,31 @@ mod tests {
                 .is_ok()
         );
         assert!(limiter.enter(2, &resource("a"), now).is_ok());
+    }
+
+    #[test]
+    fn other_limits_hold_at_once_and_what_was_used_stays_used() {
+        let (limiter, now) = (limiter(), Instant::now());
+        for _ in 0..3 {
+            drop(limiter.enter(1, &resource("a"), now).unwrap());
+        }
+        let limit = |exchanges, in_flight| {
+            limiter.limit(Limits {
+                exchanges,
+                in_flight,
+                sessions: 1,
+            });
+        };
+        let enter = |name: &str| limiter.enter(1, &resource(name), now);
+        limit(5, 1);
+        let held = enter("a").unwrap();
+        assert_eq!(enter("b").unwrap_err(), SHORT_WAIT);
+        drop(held);
+        drop(enter("a").unwrap());
+        assert_eq!(enter("a").unwrap_err(), Duration::from_secs(12));
+        limit(2, 1);
+        assert_eq!(enter("a").unwrap_err(), Duration::from_secs(30));
+        assert_eq!(limiter.enter(2, &resource("a"), now).map(drop), Ok(()));
     }
 
     #[test]

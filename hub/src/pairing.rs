@@ -114,7 +114,7 @@ impl SignedIn {
 impl Hub {
     /// Whether a sign-in of this user's ends with a code.
     pub(crate) async fn pairs(&self, user: &LocalUser) -> Result<bool, Error> {
-        if !self.configuration.people.pairing {
+        if !self.configuration().people.pairing {
             return Ok(false);
         }
         let is_bound = self
@@ -158,7 +158,8 @@ impl Hub {
         refresh_token: &SecretString,
         why: Unmapped,
     ) -> Result<Result<Option<()>, Unmapped>, Error> {
-        let people = &self.configuration.people;
+        let configuration = self.configuration();
+        let people = &configuration.people;
         let may = match why {
             Unmapped::Guest => false,
             Unmapped::Tenant => people.tenants.is_empty(),

@@ -5,7 +5,7 @@ use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,15 +24,17 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::configuration::{Configuration, SecretFile, Web, read_secret};
 use crate::desk::CookieDesk;
-use crate::doors::{launcher, socket};
+use crate::doors::{health, launcher, socket};
 use crate::hub::Hub;
 use crate::keys::{KeyError, Keys};
 use crate::local_user::check_namespace;
 use crate::operation::admin;
+use crate::reload::reload;
+use crate::service_manager::{self, Watchdog};
 use crate::store::{Store, StoreError};
 use crate::upkeep::Upkeep;
 use crate::web;
@@ -43,6 +45,14 @@ fn limits() -> Limits {
     Limits {
         connections: (of_two.connections / 2).max(1),
         ..of_two
+    }
+}
+
+/// The same for load balancers and monitoring, who are few.
+fn of_health() -> Limits {
+    Limits {
+        connections: 32,
+        ..Limits::default()
     }
 }
 
@@ -69,6 +79,9 @@ pub enum Error {
     /// The machine.
     #[error("{0}")]
     Machine(String),
+    /// The app's credential, or the way to the tenant.
+    #[error("{}", .0.message())]
+    Tenant(entrar_core::error::Error),
 }
 
 fn place(what: impl ToString) -> impl FnOnce(io::Error) -> Error {
@@ -147,6 +160,10 @@ impl Given {
 pub struct Serving {
     hub: Arc<Hub>,
     servers: Vec<Server>,
+    /// Where health and metrics are told, to the end.
+    health: Option<Server>,
+    /// The certificate that the page is served with.
+    tls: Option<Tls>,
     /// The sockets that the hub has made itself.
     sockets: Vec<PathBuf>,
     upkeep: Upkeep,
@@ -166,9 +183,10 @@ impl Serving {
         let client_id = configuration.tenant.client_id.to_string();
         let store = Store::open(&configuration.database, keys.clone()).await?;
         let hub = Hub::new(configuration, keys, store.for_client(&client_id));
-        let socket = hub.configuration.socket.path.clone();
+        let configuration = hub.configuration();
+        let socket = &configuration.socket.path;
         let mut servers = vec![Server::start(
-            given.unix(&socket)?,
+            given.unix(socket)?,
             socket::routes(&hub)
                 .merge(admin::routes(&hub))
                 .merge(launcher::routes(&hub)),
@@ -177,17 +195,27 @@ impl Serving {
                 ..limits()
             },
         )];
-        if let Some(address) = hub.configuration.rpc {
+        if let Some(address) = configuration.rpc {
             let listener = given.tcp(address).await?;
             let desk = app(Arc::new(CookieDesk::local(&hub)));
             servers.push(Server::start(listener, desk, limits()));
         }
-        servers.push(web_server(&hub.configuration.web, web::routes(&hub), &mut given).await?);
-        info!(page = %hub.configuration.public_url, socket = %socket.display(), "serving");
+        let (page, tls) = web_server(&configuration.web, web::routes(&hub), &mut given).await?;
+        servers.push(page);
+        let health = match configuration.health {
+            Some(address) => {
+                let listener = given.tcp(address).await?;
+                Some(Server::start(listener, health::routes(&hub), of_health()))
+            }
+            None => None,
+        };
+        info!(page = %configuration.public_url, socket = %socket.display(), "serving");
         Ok(Self {
             upkeep: Upkeep::start(&hub),
             hub,
             servers,
+            health,
+            tls,
             sockets: given.own,
         })
     }
@@ -198,8 +226,17 @@ impl Serving {
         &self.hub
     }
 
+    /// Puts settings that were read anew in the place of those before.
+    ///
+    /// # Errors
+    /// As [`reload`]; then all is as it was.
+    pub async fn reload(&self, settings: Configuration) -> Result<Vec<&'static str>, Error> {
+        reload(&self.hub, self.tls.as_ref(), settings).await
+    }
+
     /// Takes no more requests, and lets the exchanges under way and the last replies out.
     pub async fn stop(mut self) {
+        self.hub.health.stopping();
         for path in &self.sockets {
             let _ = std::fs::remove_file(path);
         }
@@ -212,6 +249,10 @@ impl Serving {
         }
         for server in self.servers {
             server.stop().await;
+        }
+        drop(self.health);
+        if let Err(error) = self.hub.store.catch_up().await {
+            warn!(%error, "what was kept while the database was away is not all written");
         }
         self.hub.store.clone().close().await;
     }
@@ -236,20 +277,51 @@ fn harden() -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves until the process is told to end.
+/// Serves until the process is told to end. `settings` are read at the beginning, and anew at each SIGHUP.
 ///
 /// # Errors
 /// As [`Serving::start`].
-pub async fn run(configuration: Configuration) -> Result<(), Error> {
+pub async fn run(
+    settings: impl Fn() -> Result<Configuration, crate::configuration::Error>,
+) -> Result<(), Error> {
+    let configuration = settings()?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(place("signals"))?;
     let mut terminated = signal(SignalKind::terminate()).map_err(place("signals"))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(place("signals"))?;
     harden()?;
     let serving = Serving::start(configuration).await?;
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+    let status = format!("serving {}", serving.hub.configuration().public_url);
+    service_manager::ready(&status);
+    let _watchdog = Watchdog::start(&serving.hub.store);
+    loop {
+        tokio::select! {
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            _ = hung_up.recv() => {}
+        }
+        service_manager::reloading();
+        let reloaded = match settings() {
+            Ok(settings) => serving.reload(settings).await,
+            Err(error) => Err(error.into()),
+        };
+        serving.hub.metrics.reloaded(reloaded.is_ok());
+        match reloaded {
+            Ok(named) => {
+                for setting in named {
+                    warn!(setting, "restart the hub for this setting to count");
+                }
+                info!("the settings and certificates are read anew");
+                service_manager::ready(&status);
+            }
+            Err(error) => {
+                error!(%error, "the settings are not read anew, and stay as they were");
+                let said = format!("{status}; the last reload came to nothing: {error}");
+                service_manager::ready(&said);
+            }
+        }
     }
     info!("stopping");
+    service_manager::stopping();
     serving.stop().await;
     Ok(())
 }
@@ -272,29 +344,31 @@ fn bound(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn web_server(web: &Web, routes: Router, given: &mut Given) -> Result<Server, Error> {
+async fn web_server(
+    web: &Web,
+    routes: Router,
+    given: &mut Given,
+) -> Result<(Server, Option<Tls>), Error> {
     match web {
         Web::Https {
             listen,
             certificate,
             key,
         } => {
-            let tls = Tls(TlsAcceptor::from(Arc::new(tls(certificate, key)?)));
+            let tls = Tls::new(tls(certificate, key)?);
             let listener = given.tcp(*listen).await?;
-            Ok(Server::start_over(tls, listener, routes, limits()))
+            let server = Server::start_over(tls.clone(), listener, routes, limits());
+            Ok((server, Some(tls)))
         }
         Web::Loopback(listen) => {
             let listener = given.tcp(*listen).await?;
-            Ok(Server::start(listener, routes, limits()))
+            Ok((Server::start(listener, routes, limits()), None))
         }
         Web::Proxied { socket, user } => {
             let uid = proxy_uid(user)?;
             let listener = given.unix(socket)?;
-            Ok(Server::start(
-                listener,
-                web::of_one_peer(routes, uid),
-                limits(),
-            ))
+            let routes = web::of_one_peer(routes, uid);
+            Ok((Server::start(listener, routes, limits()), None))
         }
     }
 }
@@ -310,15 +384,32 @@ pub(crate) fn proxy_uid(user: &str) -> Result<Uid, Error> {
     }
 }
 
-/// TLS over the connections of browsers.
+/// TLS over the connections of browsers. A connection keeps the certificate that it began with; copies share the one that the
+/// next will have.
 #[derive(Clone)]
-struct Tls(TlsAcceptor);
+pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Tls {
+    fn new(config: ServerConfig) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// From the next connection on, this holds.
+    pub(crate) fn change(&self, config: ServerConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        let config = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&config))
+    }
+}
 
 impl Layer for Tls {
     type Stream<S: Stream> = TlsStream<S>;
 
     async fn over<S: Stream>(self, stream: S) -> io::Result<TlsStream<S>> {
-        self.0.accept(stream).await
+        self.acceptor().accept(stream).await
     }
 }
 

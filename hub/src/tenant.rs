@@ -21,11 +21,16 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
 /// The app that people sign in to.
 #[derive(Debug)]
 pub struct Tenant {
-    settings: configuration::Tenant,
     redirect_uri: String,
     /// Where a managed identity is asked.
     machine: String,
-    found: Mutex<Found>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: configuration::Tenant,
+    found: Found,
 }
 
 #[derive(Debug)]
@@ -40,12 +45,14 @@ impl Tenant {
     #[must_use]
     pub fn new(settings: configuration::Tenant, redirect_uri: String) -> Self {
         Self {
-            settings,
             redirect_uri,
             machine: Env::process()
                 .var(MACHINE)
                 .unwrap_or_else(|| AZURE.to_owned()),
-            found: Mutex::new(Found::Not),
+            state: Mutex::new(State {
+                settings,
+                found: Found::Not,
+            }),
         }
     }
 
@@ -54,7 +61,8 @@ impl Tenant {
     /// # Errors
     /// [`Kind::Misconfigured`] if the credential or the settings cannot be used; what keeps the tenant from being reached.
     pub async fn app(&self) -> Result<Arc<App>, Error> {
-        let mut found = self.found.lock().await;
+        let mut state = self.state.lock().await;
+        let State { settings, found } = &mut *state;
         match &*found {
             Found::App(app) => return Ok(Arc::clone(app)),
             Found::Failed(at, error) if at.elapsed() < BETWEEN_ATTEMPTS => {
@@ -62,7 +70,7 @@ impl Tenant {
             }
             Found::Failed(..) | Found::Not => {}
         }
-        match self.find().await {
+        match self.find(settings).await {
             Ok(app) => {
                 let app = Arc::new(app);
                 *found = Found::App(Arc::clone(&app));
@@ -75,9 +83,8 @@ impl Tenant {
         }
     }
 
-    async fn find(&self) -> Result<App, Error> {
-        let settings = &self.settings;
-        let auth = self.credential()?;
+    async fn find(&self, settings: &configuration::Tenant) -> Result<App, Error> {
+        let auth = self.credential(settings)?;
         App::find(
             &settings.env(),
             &settings.authority,
@@ -85,17 +92,40 @@ impl Tenant {
             settings.client_id,
             auth,
             self.redirect_uri.clone(),
+            settings.refresh_tokens_work_once,
         )
         .await
+    }
+
+    /// Reads the app's credential anew, and reaches the tenant as these settings say: of the same app and tenant. The app, if
+    /// the tenant was found before.
+    ///
+    /// # Errors
+    /// As [`Tenant::credential`], and what is wrong with the way to the tenant; then all is as it was.
+    pub(crate) async fn renew(
+        &self,
+        settings: &configuration::Tenant,
+    ) -> Result<Option<Arc<App>>, Error> {
+        let mut state = self.state.lock().await;
+        let auth = self.credential(settings)?;
+        let renewed = match &state.found {
+            Found::App(app) => Some(Arc::new(app.renewed(&settings.env(), auth)?)),
+            Found::Not | Found::Failed(..) => None,
+        };
+        *state = State {
+            settings: settings.clone(),
+            found: renewed.clone().map_or(Found::Not, Found::App),
+        };
+        Ok(renewed)
     }
 
     /// How the app proves itself.
     ///
     /// # Errors
     /// [`Kind::Misconfigured`] if a file cannot be used.
-    pub fn credential(&self) -> Result<ClientAuth, Error> {
+    pub fn credential(&self, settings: &configuration::Tenant) -> Result<ClientAuth, Error> {
         let misconfigured = |why: String| Error::new(Kind::Misconfigured, why);
-        Ok(match &self.settings.credential {
+        Ok(match &settings.credential {
             Credential::Secret(file) => {
                 ClientAuth::Secret(read_secret(file).map_err(misconfigured)?)
             }
@@ -112,11 +142,5 @@ impl Tenant {
                 ClientAuth::Assertion(Assertion::File(path.clone()))
             }
         })
-    }
-
-    /// Its settings.
-    #[must_use]
-    pub fn settings(&self) -> &configuration::Tenant {
-        &self.settings
     }
 }

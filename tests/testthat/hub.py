@@ -99,7 +99,7 @@ def pair(parameters):
 
 def sign_out(_):
     before, state["account"] = state["account"], None
-    return {"result": before}
+    return {"result": {"account": before, "holds_at": None}}
 
 
 def open_session(_):

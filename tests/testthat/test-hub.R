@@ -150,6 +150,15 @@ test_that("signing out ends it everywhere, and says what it does not end", {
   expect_message(expect_null(azure_sign_out()), "Nobody was signed in")
 })
 
+test_that("where several servers share a database, a sign-out says when it holds on all of them", {
+  withr::local_timezone("UTC")
+  expect_null(holds_everywhere(NULL))
+  expect_identical(
+    holds_everywhere(1795392061),
+    "\nEvery server of the hub holds to it by 00:01:01."
+  )
+})
+
 test_that("other people's clients find the hub by variables", {
   socket <- local_hub(RSTUDIO_VERSION = "2023.06.1")
   withr::local_envvar(RS_SERVER_ADDRESS = NA, PWB_SESSION_RUNTIME_DIR = NA, ENTRAR_ORIGIN = NA)

@@ -156,7 +156,12 @@ pub fn pages(text: impl Fn(&str) -> String) -> Vec<(&'static str, Page)> {
     let person = || person(&text);
     let messages = [
         ("signed-out", Message::SignedOut),
-        ("signed-out-everywhere", Message::SignedOutEverywhere),
+        (
+            "signed-out-everywhere",
+            Message::SignedOutEverywhere {
+                holds_at: Some(UnixTime::of_whole(1_795_392_060)),
+            },
+        ),
         ("declined", Message::Declined),
         ("failed", Message::Failed(policy)),
         ("failed-redirect", Message::Failed(unregistered)),

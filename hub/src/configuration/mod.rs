@@ -1,6 +1,7 @@
 //! The hub's settings: `hub.toml`, read whole and judged before anything is served. Secrets stand in files of their own.
 
 mod files;
+mod fixed;
 mod people;
 mod settings;
 
@@ -18,6 +19,8 @@ use url::Url;
 pub use files::{SecretFile, read_secret};
 pub use people::{People, Rule, Unmapped};
 use settings::Settings;
+
+use crate::store::Database;
 
 /// The file as `init` writes it.
 pub const TEMPLATE: &str = include_str!("hub.toml");
@@ -51,8 +54,8 @@ pub struct Configuration {
     pub contact: Option<String>,
     /// The tenant and the app.
     pub tenant: Tenant,
-    /// The database's file.
-    pub database: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The file with the keys.
     pub key_file: SecretFile,
     /// The socket of local processes.
@@ -69,6 +72,8 @@ pub struct Configuration {
     pub audit: Duration,
     /// How long a session of other people's clients lives.
     pub session: Duration,
+    /// Where health and metrics are asked for.
+    pub health: Option<SocketAddr>,
     /// Whether the log is JSON lines.
     pub log_is_json: bool,
 }
@@ -88,6 +93,8 @@ pub struct Tenant {
     pub proxy: Option<String>,
     /// The certificates by which the tenant proves itself.
     pub ca_bundle: Option<PathBuf>,
+    /// Whether a refresh token is revoked once another one was granted for it; without it as the authority is known for.
+    pub refresh_tokens_work_once: Option<bool>,
 }
 
 impl Tenant {
@@ -128,7 +135,7 @@ pub struct Socket {
 }
 
 /// How browsers reach the hub's page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Web {
     /// By https at this address.
     Https {

@@ -1,7 +1,7 @@
 //! The words of `hub.toml`, and what they have to be. What is wrong is told with line and column.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +15,14 @@ use url::Url;
 
 use super::files::Near;
 use super::{Configuration, Credential, Error, Limits, People, Rule, Socket, Tenant, Web};
+use crate::store::{Database, Server};
 
 type Text = Spanned<String>;
 
 /// Where the socket is unless it is said.
 const SOCKET: &str = "/run/entrar/hub.sock";
+/// Where rows of the audit are written while a server is away, unless it is said.
+const JOURNAL: &str = "/var/lib/entrar-hub/journal";
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
@@ -74,7 +77,7 @@ pub(super) struct Settings {
     name: String,
     contact: Option<String>,
     tenant: TenantSettings,
-    store: Store,
+    store: Spanned<Store>,
     #[serde(default)]
     socket: SocketSettings,
     web: Spanned<WebSettings>,
@@ -85,6 +88,7 @@ pub(super) struct Settings {
     limits: LimitSettings,
     #[serde(default)]
     audit: Audit,
+    health: Option<Health>,
     #[serde(default)]
     log: Log,
 }
@@ -101,12 +105,19 @@ struct TenantSettings {
     managed_identity: Option<Text>,
     proxy: Option<Text>,
     ca_bundle: Option<Text>,
+    refresh_tokens_work_once: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Store {
-    path: String,
+    path: Option<String>,
+    url: Option<Text>,
+    password_file: Option<Text>,
+    ca_file: Option<Text>,
+    connections: Option<Spanned<u32>>,
+    grace_seconds: Option<Spanned<u32>>,
+    journal: Option<Text>,
     key_file: String,
 }
 
@@ -168,6 +179,12 @@ struct Audit {
     keep_days: Option<Spanned<u64>>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Health {
+    listen: Option<Spanned<SocketAddr>>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Log {
@@ -185,8 +202,8 @@ impl Settings {
             name: self.name,
             contact: self.contact,
             tenant: self.tenant.judged(near)?,
-            database: near.path(&self.store.path),
-            key_file: near.secret(&self.store.key_file),
+            database: database(&self.store, near)?,
+            key_file: near.secret(&self.store.get_ref().key_file),
             socket: self.socket.judged(near)?,
             rpc: self.rpc.as_ref().map(rpc).transpose()?,
             people: self.people.judged()?,
@@ -197,8 +214,79 @@ impl Settings {
             },
             audit: duration(audit, 400, 36_500, DAY)?,
             session: duration(session, 12, 24 * 7, HOUR)?,
+            health: health(self.health.as_ref())?,
             log_is_json: log_is_json(self.log.format.as_ref())?,
         })
+    }
+}
+
+fn database(store: &Spanned<Store>, near: &Near<'_>) -> Result<Database, Fault> {
+    let settings = store.get_ref();
+    let Some(url) = &settings.url else {
+        let of_a_server = [
+            &settings.password_file,
+            &settings.ca_file,
+            &settings.journal,
+        ];
+        if let Some(extra) = of_a_server.into_iter().flatten().next() {
+            return Err(Fault::new(
+                extra,
+                "this belongs to a server, and there is no url",
+            ));
+        }
+        let numbers = [&settings.connections, &settings.grace_seconds];
+        if let Some(extra) = numbers.into_iter().flatten().next() {
+            return Err(Fault::new(
+                extra,
+                "this belongs to a server, and there is no url",
+            ));
+        }
+        return match &settings.path {
+            Some(path) => Ok(Database::File(near.path(path))),
+            None => Err(Fault::new(
+                store,
+                "the database is missing: name a file (path) or a server (url)",
+            )),
+        };
+    };
+    if settings.path.is_some() {
+        return Err(Fault::new(
+            url,
+            "the database is a file (path) or on a server (url): remove one",
+        ));
+    }
+    let connections = positive(settings.connections.as_ref(), 16)?;
+    let server = Server::new(
+        url.get_ref(),
+        settings
+            .password_file
+            .as_ref()
+            .map(|name| near.secret(name.get_ref())),
+        settings
+            .ca_file
+            .as_ref()
+            .map(|name| near.path(name.get_ref())),
+        connections as usize,
+        (
+            grace(settings.grace_seconds.as_ref())?,
+            settings.journal.as_ref().map_or_else(
+                || Path::new(JOURNAL).to_owned(),
+                |name| near.path(name.get_ref()),
+            ),
+        ),
+    );
+    let server = server.map_err(|why| Fault::new(url, why))?;
+    Ok(Database::Server(Box::new(server)))
+}
+
+/// For how long people go on while the database is away: a sign-out takes as long to hold everywhere.
+fn grace(given: Option<&Spanned<u32>>) -> Result<Duration, Fault> {
+    match given {
+        None => Ok(Duration::from_secs(60)),
+        Some(seconds) if *seconds.get_ref() > 3_600 => {
+            Err(Fault::new(seconds, "this is a number from 0 to 3600"))
+        }
+        Some(seconds) => Ok(Duration::from_secs((*seconds.get_ref()).into())),
     }
 }
 
@@ -301,6 +389,7 @@ impl TenantSettings {
             credential: self.credential(near)?,
             proxy: self.proxy.map(Spanned::into_inner),
             ca_bundle: ca_bundle.map(|name| near.path(name.get_ref())),
+            refresh_tokens_work_once: self.refresh_tokens_work_once,
             id,
         })
     }
@@ -413,6 +502,24 @@ fn rpc(rpc: &Rpc) -> Result<SocketAddr, Fault> {
         ));
     }
     Ok(address)
+}
+
+fn health(health: Option<&Health>) -> Result<Option<SocketAddr>, Fault> {
+    let Some(listen) = health.and_then(|health| health.listen.as_ref()) else {
+        return Ok(None);
+    };
+    let ip = listen.get_ref().ip();
+    let is_private = match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    if !ip.is_loopback() && !is_private {
+        return Err(Fault::new(
+            listen,
+            "this is a loopback or private address of this machine: whoever reaches it reads the hub's numbers",
+        ));
+    }
+    Ok(Some(*listen.get_ref()))
 }
 
 impl PeopleSettings {

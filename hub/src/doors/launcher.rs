@@ -1,8 +1,9 @@
 //! What a launcher asks, such as JupyterHub or a Slurm prolog: a session for a user on its list, by a key of its own.
 //!
 //! `POST /launcher/sessions` with `Authorization: Bearer KEY` and `{"user": …, "machine": …, "inline": false}` gives
-//! `{"result": …}` with a [`Session`], or `{"failure": …}`. A key counts from one uid of this machine through the socket, or
-//! from one network by https.
+//! `{"result": …}` with a [`Session`], or `{"failure": …}`. `POST /launcher/sessions/end` with `{"user": …, "session": ID}` ends
+//! one that the same launcher has opened: `{"result": {"ended": true}}`, or `false` if it had ended before. A key counts from
+//! one uid of this machine through the socket, or from one network by https.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -42,6 +43,16 @@ struct Wanted {
     inline: bool,
 }
 
+/// A session that is over.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Over {
+    /// The local user whose session it is.
+    user: String,
+    /// The session's id.
+    session: String,
+}
+
 /// What a session of the user needs.
 #[derive(Debug, Serialize)]
 struct Session {
@@ -55,28 +66,58 @@ struct Session {
     environment: BTreeMap<&'static str, Secret>,
 }
 
-/// The launchers' route, at the socket and at the page.
+/// The launchers' routes, at the socket and at the page.
 pub fn routes(hub: &Arc<Hub>) -> Router {
     Router::new()
-        .route("/launcher/sessions", post(answer))
+        .route("/launcher/sessions", post(open))
+        .route("/launcher/sessions/end", post(end))
         .layer(DefaultBodyLimit::max(LARGEST_REQUEST))
         .with_state(Arc::clone(hub))
 }
 
-async fn answer(
+async fn open(
     State(hub): State<Arc<Hub>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let reply = match hub.launched(peer, &headers, &body).await {
-        Ok(session) => json!({ "result": session }),
+    answer(hub.launched(peer, &headers, &body).await)
+}
+
+async fn end(
+    State(hub): State<Arc<Hub>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let ended = hub.ended(peer, &headers, &body).await;
+    answer(ended.map(|ended| json!({ "ended": ended })))
+}
+
+fn answer(outcome: Result<impl Serialize, Error>) -> Response {
+    let reply = match outcome {
+        Ok(result) => json!({ "result": result }),
         Err(error) => json!({ "failure": Failure::from(&error) }),
     };
     ([(CACHE_CONTROL, "no-store")], Json(reply)).into_response()
 }
 
 impl Hub {
+    async fn launcher(&self, headers: &HeaderMap) -> Result<Launcher, Error> {
+        let launcher = match bearer(headers) {
+            Some(key) => self
+                .store
+                .launcher(key, self.now())
+                .await
+                .map_err(of_store)?,
+            None => None,
+        };
+        launcher.ok_or_else(|| {
+            Error::new(Kind::BadCookie, "the launcher's key is missing, not known, or has expired")
+                .remedied(Some("`entrar-hub launchers` lists those that are known; `entrar-hub launcher add` makes a key."))
+        })
+    }
+
     async fn launched(
         &self,
         peer: Peer,
@@ -84,14 +125,7 @@ impl Hub {
         body: &[u8],
     ) -> Result<Session, Error> {
         let now = self.now();
-        let launcher = match bearer(headers) {
-            Some(key) => self.store.launcher(key, now).await.map_err(of_store)?,
-            None => None,
-        };
-        let Some(launcher) = launcher else {
-            return Err(Error::new(Kind::BadCookie, "the launcher's key is missing, not known, or has expired")
-                .remedied(Some("`entrar-hub launchers` lists those that are known; `entrar-hub launcher add` makes a key.")));
-        };
+        let launcher = self.launcher(headers).await?;
         let wanted: Wanted = read(body)?;
         let opened = self.open_for(&launcher, peer, &wanted).await;
         let mut row = self.row(Event::LauncherSession);
@@ -109,7 +143,7 @@ impl Hub {
         // What runs on another machine asks beside the page; this machine's own address is nothing there.
         let address = match &launcher.from {
             From::Uid(_) => self.address_of_sessions()?,
-            From::Network(_) => self.configuration.public_url.to_string(),
+            From::Network(_) => self.configuration().public_url.to_string(),
         };
         let mut environment = BTreeMap::from([
             (ADDRESS, Secret(address.into())),
@@ -121,9 +155,31 @@ impl Hub {
         Ok(Session {
             id,
             cookie,
-            expires_at: (now + self.configuration.session).seconds(),
+            expires_at: (now + self.configuration().session).seconds(),
             environment,
         })
+    }
+
+    /// Ends a session that the launcher has opened for the user; whether it was open.
+    async fn ended(&self, peer: Peer, headers: &HeaderMap, body: &[u8]) -> Result<bool, Error> {
+        let launcher = self.launcher(headers).await?;
+        let over: Over = read(body)?;
+        let user = listed(&launcher, peer, &over.user)?.clone();
+        let opened_by = OpenedBy::Launcher(launcher.name.clone());
+        let open = self.store.sessions_of_user(user.uid, self.now()).await;
+        let found = open
+            .map_err(of_store)?
+            .into_iter()
+            .find(|session| session.id.as_str() == over.session && session.opened_by == opened_by);
+        let Some(session) = found else {
+            return Ok(false);
+        };
+        let mut row = self.row(Event::EndSession);
+        row.user = Some(user);
+        row.session = Some(over.session);
+        row.detail = Some(format!("launcher {}", launcher.name));
+        self.note(row).await?;
+        self.store.end_session(&session.id).await.map_err(of_store)
     }
 
     async fn open_for(
@@ -132,20 +188,7 @@ impl Hub {
         peer: Peer,
         wanted: &Wanted,
     ) -> Result<(String, LocalUser, Secret), Error> {
-        let denied = |what: String| Error::new(Kind::AccessDenied, what);
-        if !counts(&launcher.from, peer) {
-            return Err(denied(format!(
-                "the key of launcher {} does not count from here",
-                launcher.name
-            )));
-        }
-        let listed = launcher.users.iter().find(|user| user.name == wanted.user);
-        let listed = listed.ok_or_else(|| {
-            denied(format!(
-                "launcher {} may open no session for {}",
-                launcher.name, wanted.user
-            ))
-        })?;
+        let listed = listed(launcher, peer, &wanted.user)?;
         // The list names uid and name; either may be somebody else's by now.
         let user = self
             .user_named(&wanted.user)
@@ -169,11 +212,32 @@ impl Hub {
             opened_by: OpenedBy::Launcher(launcher.name.clone()),
             machine: machine.chars().take(255).collect(),
             opened_at: now,
-            expires_at: now + self.configuration.session,
+            expires_at: now + self.configuration().session,
         };
         let (id, cookie) = self.store.open_session(session).await.map_err(of_store)?;
         Ok((id.as_str().to_owned(), user, Secret(cookie)))
     }
+}
+
+fn denied(what: String) -> Error {
+    Error::new(Kind::AccessDenied, what)
+}
+
+/// The user of this name on the launcher's list, if its key counts from there.
+fn listed<'a>(launcher: &'a Launcher, peer: Peer, name: &str) -> Result<&'a LocalUser, Error> {
+    if !counts(&launcher.from, peer) {
+        return Err(denied(format!(
+            "the key of launcher {} does not count from here",
+            launcher.name
+        )));
+    }
+    let listed = launcher.users.iter().find(|user| user.name == name);
+    listed.ok_or_else(|| {
+        denied(format!(
+            "launcher {} may open no session for {name}",
+            launcher.name
+        ))
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

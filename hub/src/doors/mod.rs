@@ -1,4 +1,5 @@
-//! The ways in for processes: the socket of this machine, and what launchers ask.
+//! The ways in for processes: the socket of this machine, what launchers ask, and what monitoring asks.
 
+pub mod health;
 pub mod launcher;
 pub mod socket;

@@ -17,7 +17,7 @@ use entrar_broker::rpc::app;
 use entrar_core::error::{Details, Error, Kind};
 use entrar_core::hub::{
     Account, BEGIN, Begun, Binding, CANCEL, Failure, ME, Me, Method, OPEN_SESSION, PAIR, Pair,
-    Progress, SIGN_OUT, Secret, Session, WAIT, Wait,
+    Progress, SIGN_OUT, Secret, Session, SignedOut, WAIT, Wait,
 };
 use entrar_core::time::UnixTime;
 use secrecy::ExposeSecret;
@@ -133,7 +133,7 @@ impl Hub {
             user: user.name.clone(),
             uid: user.uid,
             machine: self.machine.clone(),
-            page: self.configuration.public_url.to_string(),
+            page: self.configuration().public_url.to_string(),
             account,
             binding: if self.pairs(user).await? {
                 Binding::Paired
@@ -161,7 +161,8 @@ impl Hub {
         let Some(signed_in_at) = profile.signed_in_at else {
             return Ok(None);
         };
-        let tenant = self.tenant.settings();
+        let configuration = self.configuration();
+        let tenant = &configuration.tenant;
         let known = Account {
             username: some(&profile.username),
             name: some(&profile.name),
@@ -178,7 +179,8 @@ impl Hub {
 
     async fn begin(&self, user: &LocalUser) -> Result<Begun, Error> {
         let now = self.now();
-        let page = &self.configuration.public_url;
+        let configuration = self.configuration();
+        let page = &configuration.public_url;
         if self.pairs(user).await? {
             let ticket = self.begin_pairing(user).await?;
             return Ok(Begun {
@@ -190,7 +192,7 @@ impl Hub {
         }
         Ok(Begun {
             id: Secret(now.seconds().to_string().into()),
-            address: self.configuration.public_url.to_string(),
+            address: page.to_string(),
             expires_at: (now + LIFETIME).seconds(),
             pairs: false,
         })
@@ -271,18 +273,25 @@ impl Hub {
         }
     }
 
-    async fn sign_out_user(&self, user: &LocalUser) -> Result<Option<Account>, Error> {
+    async fn sign_out_user(&self, user: &LocalUser) -> Result<SignedOut, Error> {
         let Some(account) = self.account_or_error(user).await? else {
-            return Ok(None);
+            return Ok(SignedOut {
+                account: None,
+                holds_at: None,
+            });
         };
         let known = self.signed_in(account).await?;
         self.sign_out(account, Some(user)).await?;
-        Ok(known.map(|(account, _)| account))
+        let holds_at = self.store.holds_everywhere_at(self.now());
+        Ok(SignedOut {
+            account: known.map(|(account, _)| account),
+            holds_at: holds_at.map(UnixTime::seconds),
+        })
     }
 
     /// The address at which clients ask that know an address and a cookie only.
     pub(crate) fn address_of_sessions(&self) -> Result<String, Error> {
-        match self.configuration.rpc {
+        match self.configuration().rpc {
             Some(address) => Ok(format!("http://{address}")),
             None => Err(Error::new(
                 Kind::Misconfigured,
@@ -296,7 +305,7 @@ impl Hub {
     pub(crate) async fn check_number_of_sessions(&self, user: &LocalUser) -> Result<(), Error> {
         let open = self.store.sessions_of_user(user.uid, self.now());
         let open = open.await.map_err(of_store)?;
-        let most = usize::try_from(self.configuration.limits.sessions).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.configuration().limits.sessions).unwrap_or(usize::MAX);
         if open.len() < most {
             return Ok(());
         }
@@ -311,7 +320,7 @@ impl Hub {
         let address = self.address_of_sessions()?;
         self.check_number_of_sessions(user).await?;
         let now = self.now();
-        let expires_at = now + self.configuration.session;
+        let expires_at = now + self.configuration().session;
         let session = NewSession {
             user: user.clone(),
             opened_by: OpenedBy::Socket,

@@ -195,6 +195,17 @@ async fn answer(
 }
 
 impl Hub {
+    /// The end of a sentence about what holds now: when it does on hubs that cannot reach the shared database.
+    fn until_everywhere(&self) -> String {
+        match self.store.holds_everywhere_at(self.now()) {
+            Some(at) => format!(
+                "; every hub that shares the database holds to it by {}",
+                at.to_iso()
+            ),
+            None => String::new(),
+        }
+    }
+
     async fn administered(&self, by: u32, name: &str, body: &[u8]) -> Result<Option<Value>, Error> {
         let result = match name {
             PEOPLE => written(self.people().await?),
@@ -207,7 +218,8 @@ impl Hub {
                 self.administrated(by, "revoke", Some(account)).await?;
                 written(Done {
                     said: format!(
-                        "{shown} is signed out; tokens that are out live on for 60 to 90 minutes"
+                        "{shown} is signed out; tokens that are out live on for 60 to 90 minutes{}",
+                        self.until_everywhere()
                     ),
                 })
             }
@@ -228,7 +240,8 @@ impl Hub {
                 self.administrated(by, "revoke --all", None).await?;
                 written(Done {
                     said: format!(
-                        "everybody is signed out ({count}), every session has ended, and launchers need new keys; `entrar-hub people` lists who is bound to whom still"
+                        "everybody is signed out ({count}), every session has ended, and launchers need new keys; `entrar-hub people` lists who is bound to whom still{}",
+                        self.until_everywhere()
                     ),
                 })
             }
@@ -241,7 +254,8 @@ impl Hub {
                 self.administrated(by, "unbind", Some(account)).await?;
                 written(Done {
                     said: format!(
-                        "{shown} is signed out and bound to nobody: the next sign-in asks anew"
+                        "{shown} is signed out and bound to nobody: the next sign-in asks anew{}",
+                        self.until_everywhere()
                     ),
                 })
             }
@@ -256,7 +270,7 @@ impl Hub {
             }
             REKEY => {
                 if read::<Rekey>(body)?.new_key {
-                    let path = self.configuration.key_file.path().to_owned();
+                    let path = self.configuration().key_file.path().to_owned();
                     let added = spawn_blocking(move || Keys::add_to_file(&path)).await;
                     added
                         .map_err(|_| Error::new(Kind::ServerError, "the key was not made"))?
@@ -298,7 +312,7 @@ impl Hub {
 
     async fn permit(&self, by: u32, permit: Permit) -> Result<Done, Error> {
         let refused = |what: String| Err(Error::new(Kind::BadResource, what));
-        if !self.configuration.people.pairing {
+        if !self.configuration().people.pairing {
             return refused(
                 "hub.toml does not allow pairing: set pairing = true in [people]".to_owned(),
             );

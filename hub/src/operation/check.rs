@@ -1,6 +1,8 @@
 //! Every setting is tried: a line each, with what to do about it.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -11,7 +13,7 @@ use crate::configuration::{Configuration, Web};
 use crate::keys::Keys;
 use crate::local_user::{Rules, check_namespace};
 use crate::serve;
-use crate::store::Store;
+use crate::store::{Database, Store};
 use crate::tenant::Tenant;
 
 /// By how many seconds the clocks of this machine and of Entra ID may differ.
@@ -82,6 +84,7 @@ pub async fn check(configuration: &Configuration) -> Vec<Line> {
     lines.push(page(configuration));
     socket(configuration, &mut lines);
     people(configuration, &mut lines);
+    lines.extend(configuration.health.map(health));
     lines
 }
 
@@ -96,16 +99,25 @@ async fn database(configuration: &Configuration) -> Line {
             );
         }
     };
-    let path = configuration.database.display();
     match Store::open(&configuration.database, keys).await {
         Ok(store) => {
             store.close().await;
-            good("database", format!("{path}, and the keys open it"))
+            good(
+                "database",
+                format!("{}, and the keys open it", configuration.database),
+            )
         }
         Err(error) => bad(
             "database",
             error,
-            "Run this as the user that the hub runs as, who alone may use the file.",
+            match configuration.database {
+                Database::File(_) => {
+                    "Run this as the user that the hub runs as, who alone may use the file."
+                }
+                Database::Server(_) => {
+                    "[store] names the server, the user, the password's file and who vouches for the certificate."
+                }
+            },
         ),
     }
 }
@@ -115,7 +127,7 @@ async fn tenant(configuration: &Configuration, lines: &mut Vec<Line>) {
     let redirect = configuration.public_url.join("callback");
     let redirect = redirect.map_or_else(|_| String::new(), String::from);
     let tenant = Tenant::new(settings.clone(), redirect.clone());
-    if let Err(error) = tenant.credential() {
+    if let Err(error) = tenant.credential(settings) {
         lines.push(bad(
             "credential",
             error.message(),
@@ -221,7 +233,7 @@ fn socket(configuration: &Configuration, lines: &mut Vec<Line>) {
         Err(error) => bad(
             "socket",
             format!("{}: {}", directory.display(), entrar_core::file::reason(&error)),
-            "Make the directory, owned by the user that the hub runs as (systemd: RuntimeDirectory=entrar).",
+            "Make the directory, owned by the user that the hub runs as (the package's entrar-hub.socket makes it).",
         ),
         Ok(found) if found.mode() & 0o022 != 0 => bad(
             "socket",
@@ -248,6 +260,18 @@ fn socket(configuration: &Configuration, lines: &mut Vec<Line>) {
             why,
             "While it cannot be read, nobody is served.",
         )),
+    }
+}
+
+fn health(address: SocketAddr) -> Line {
+    match TcpListener::bind(address) {
+        // The hub itself may serve there now.
+        Err(error) if error.kind() != ErrorKind::AddrInUse => bad(
+            "health",
+            format!("{address}: {}", entrar_core::file::reason(&error)),
+            "Set an address of this machine in [health], with a port that the hub's user may use.",
+        ),
+        _ => good("health", format!("http://{address}/health/ready")),
     }
 }
 

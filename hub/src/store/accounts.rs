@@ -1,19 +1,21 @@
 //! Who is signed in, with the newest refresh token of each, sealed; and their names, for show.
 
-use entrar_broker::accounts::{AccountId, Accounts, Versioned};
+use std::time::Duration;
+
+use entrar_broker::accounts::{AccountId, Accounts, Turn, Versioned};
 use entrar_broker::entra::Refusal;
 use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::error;
 
 use super::bindings::binding_of_account;
-use super::sqlite::Db;
+use super::columns::Row;
+use super::database::Db;
 use super::web_sessions::end_web_sessions_of;
-use super::{AuditRow, Binding, Store, StoreError, account_at, audit};
+use super::{AuditRow, Binding, Store, StoreError, audit};
 use crate::seal::{Fields, Sealed};
 
 const TABLE: &str = "refresh_tokens";
-/// How often a last use is written down.
-pub(super) const BETWEEN_USES: f64 = 60.0;
 
 /// What an account is called, as the tenant says it. It proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +35,6 @@ pub struct Profile {
     pub name: String,
     /// When the person last signed in in the browser.
     pub signed_in_at: Option<UnixTime>,
-    /// When a token was last handed out, give or take a minute.
-    pub last_used: Option<UnixTime>,
 }
 
 /// An account that the hub knows: signed in, bound, or both.
@@ -69,19 +69,21 @@ impl Store {
         let run = move |db: &Db<'_>| {
             db.execute(
                 "INSERT INTO accounts (tid, oid, username, name, signed_in_at) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT DO UPDATE SET username = excluded.username, name = excluded.name,
+                 ON CONFLICT (tid, oid) DO UPDATE SET username = excluded.username, name = excluded.name,
                  signed_in_at = excluded.signed_in_at",
                 (
                     account.tid.to_string(),
                     account.oid.to_string(),
                     names.username,
                     names.name,
-                    now.seconds(),
+                    now,
                 ),
             )?;
             put(db, account, &client_id, &refresh_token)
         };
-        self.threads.write(run).await
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done
     }
 
     /// What is shown of an account; `None` if it is not signed in.
@@ -92,7 +94,7 @@ impl Store {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| {
             db.row(
-                "SELECT username, name, signed_in_at, last_used FROM accounts
+                "SELECT username, name, signed_in_at FROM accounts
                  JOIN refresh_tokens USING (tid, oid) WHERE tid = ? AND oid = ? AND client_id = ?",
                 (
                     account.tid.to_string(),
@@ -105,26 +107,6 @@ impl Store {
         self.threads.read(run).await
     }
 
-    /// Notes that the account has got a token, at most once a minute.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn touch_account(&self, account: AccountId, now: UnixTime) -> Result<(), StoreError> {
-        let run = move |db: &Db<'_>| {
-            db.execute(
-                "UPDATE accounts SET last_used = ?1 WHERE tid = ?2 AND oid = ?3
-                 AND (last_used IS NULL OR last_used <= ?1 - ?4)",
-                (
-                    now.seconds(),
-                    account.tid.to_string(),
-                    account.oid.to_string(),
-                    BETWEEN_USES,
-                ),
-            )
-        };
-        self.threads.write(run).await.map(|_| ())
-    }
-
     /// Every account that is signed in or bound, by user name.
     ///
     /// # Errors
@@ -133,19 +115,18 @@ impl Store {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| {
             let known = db.rows(
-                "SELECT tid, oid, username, name, signed_in_at, last_used, EXISTS (
+                "SELECT tid, oid, username, name, signed_in_at, EXISTS (
                    SELECT 1 FROM refresh_tokens t WHERE t.tid = p.tid AND t.oid = p.oid AND client_id = ?)
                  FROM (SELECT tid, oid FROM accounts UNION SELECT tid, oid FROM bindings) p
                  LEFT JOIN accounts USING (tid, oid) ORDER BY username, tid, oid",
                 (&*client_id,),
                 |row| {
                     let profile = Profile {
-                        username: row.get::<_, Option<_>>(2)?.unwrap_or_default(),
-                        name: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
+                        username: row.get::<Option<_>>(2)?.unwrap_or_default(),
+                        name: row.get::<Option<_>>(3)?.unwrap_or_default(),
                         signed_in_at: time_at(row, 4)?,
-                        last_used: time_at(row, 5)?,
                     };
-                    Ok((account_at(row, 0, 1)?, profile, row.get(6)?))
+                    Ok((row.account(0, 1)?, profile, row.get(5)?))
                 },
             )?;
             let people = known.into_iter().map(|(account, profile, signed_in)| {
@@ -179,18 +160,47 @@ impl Accounts for Store {
     ) -> Result<(), Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| put(db, account, &client_id, &refresh_token);
-        Ok(self.threads.write(run).await?)
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done.map_err(refused)
     }
 
     async fn sign_out(&self, account: AccountId) -> Result<bool, Refusal> {
         let run = move |db: &Db<'_>| delete(db, account);
-        Ok(self.threads.write(run).await?)
+        let done = self.threads.write(run).await;
+        self.forget_account(account);
+        done.map_err(refused)
     }
 
     async fn newest(&self, account: AccountId) -> Result<Option<Versioned>, Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| newest(db, account, &client_id);
-        Ok(self.threads.read(run).await?)
+        let said = self.threads.read(run).await;
+        let newest = match self.memory() {
+            Some(memory) => memory.newest(account, said),
+            None => said,
+        };
+        newest.map_err(refused)
+    }
+
+    async fn take_turn(&self, account: AccountId, longest: Duration) -> Result<Turn, Refusal> {
+        if self.shared.is_none() {
+            let newest = self.newest(account).await?;
+            return Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, 0)));
+        }
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| take_turn(db, account, &client_id, longest);
+        self.threads.write_loosely(run).await.map_err(refused)
+    }
+
+    async fn end_turn(&self, account: AccountId, turn: u64) {
+        if self.shared.is_none() {
+            return;
+        }
+        let client_id = self.client_id.clone();
+        let run = move |db: &Db<'_>| end_turn(db, account, &client_id, turn);
+        // Otherwise it ends by itself.
+        let _ = self.threads.write_loosely(run).await;
     }
 
     async fn keep(
@@ -201,18 +211,64 @@ impl Accounts for Store {
         record: Option<AuditRow>,
     ) -> Result<bool, Refusal> {
         let client_id = self.client_id.clone();
+        let (newer, row) = (granted.clone(), record.clone());
         let run = move |db: &Db<'_>| {
-            let is_signed_in = match &granted {
-                Some(granted) => keep(db, account, &client_id, granted, used)?,
+            let is_signed_in = match &newer {
+                Some(newer) => keep(db, account, &client_id, newer, used)?,
                 None => version_of(db, account, &client_id)?.is_some(),
             };
-            if let (true, Some(record)) = (is_signed_in, &record) {
-                audit::append(db, record)?;
+            if let (true, Some(row)) = (is_signed_in, &row) {
+                audit::append(db, row)?;
             }
             Ok(is_signed_in)
         };
-        Ok(self.threads.write(run).await?)
+        let kept = self.threads.write_beside(run).await;
+        let kept = match (&self.shared, kept) {
+            (Some(shared), Err(StoreError::Unavailable(why))) => {
+                if !shared.memory.keep(account, granted, used) {
+                    Err(StoreError::Unavailable(why))
+                } else if let Some(row) = &record {
+                    shared.journal.append(row).await.map(|()| true)
+                } else {
+                    Ok(true)
+                }
+            }
+            (_, kept) => kept,
+        };
+        kept.map_err(refused)
     }
+}
+
+impl Store {
+    /// What is remembered of it does not count any more, whatever came of the change.
+    fn forget_account(&self, account: AccountId) {
+        if let Some(memory) = self.memory() {
+            memory.forget_account(account);
+        }
+    }
+
+    /// Puts a refresh token in the place of the one of its version, if that is still there.
+    pub(super) async fn write_newer(
+        &self,
+        account: AccountId,
+        newer: &Versioned,
+    ) -> Result<(), StoreError> {
+        let (client_id, newer) = (self.client_id.clone(), newer.clone());
+        let run = move |db: &Db<'_>| {
+            let Versioned {
+                refresh_token,
+                version,
+            } = &newer;
+            keep(db, account, &client_id, refresh_token, *version)
+        };
+        self.threads.write_beside(run).await.map(|_| ())
+    }
+}
+
+/// The log says what it is, and the person that it is.
+fn refused(fault: StoreError) -> Refusal {
+    error!(%fault, "refresh tokens cannot be read or kept");
+    fault.into()
 }
 
 /// What a refresh token's seal is bound to.
@@ -222,16 +278,6 @@ fn fields(account: AccountId, client_id: &str, version: i64) -> Fields {
         .text(&account.oid.to_string())
         .text(client_id)
         .integer(version)
-}
-
-/// A version that no refresh token has had before.
-fn next_version(db: &Db<'_>) -> Result<i64, StoreError> {
-    let version = db.row(
-        "UPDATE state SET value = value + 1 WHERE name = 'refresh_token_version' RETURNING value",
-        (),
-        |row| row.get(0),
-    )?;
-    version.ok_or_else(|| StoreError::Damaged("the database".to_owned()))
 }
 
 fn put(
@@ -245,14 +291,14 @@ fn put(
         "INSERT INTO accounts (tid, oid) VALUES (?, ?) ON CONFLICT DO NOTHING",
         (&tid, &oid),
     )?;
-    let version = next_version(db)?;
+    let version = db.next_version()?;
     let sealed = db.seal(
         &fields(account, client_id, version),
         refresh_token.expose_secret().as_bytes(),
     )?;
     db.execute(
         "INSERT INTO refresh_tokens (tid, oid, client_id, version, sealed, key_id) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
+         ON CONFLICT (tid, oid, client_id) DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
         (&tid, &oid, client_id, version, sealed.bytes, sealed.key_id),
     )?;
     Ok(())
@@ -275,6 +321,59 @@ pub(super) fn delete(db: &Db<'_>, account: AccountId) -> Result<bool, StoreError
     Ok(deleted > 0)
 }
 
+/// Where hubs share a database: the lease of an account's refresh token, on the database's own clock.
+fn take_turn(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    longest: Duration,
+) -> Result<Turn, StoreError> {
+    let turn = i64::try_from(getrandom::u64()? >> 1).unwrap_or_default();
+    let now = "extract(epoch FROM clock_timestamp())::double precision";
+    let sql = format!(
+        "UPDATE refresh_tokens SET leased_by = ?, leased_until = {now} + ?
+         WHERE tid = ? AND oid = ? AND client_id = ? AND leased_until < {now}
+         RETURNING version, sealed, key_id"
+    );
+    let row = db.row(
+        &sql,
+        (
+            turn,
+            longest.as_secs_f64(),
+            account.tid.to_string(),
+            account.oid.to_string(),
+            client_id,
+        ),
+        |row| Ok((row.get(0)?, row.sealed(1)?)),
+    )?;
+    match row {
+        Some((version, sealed)) => {
+            let newest = opened(db, account, client_id, version, &sealed)?;
+            Ok(Turn::Given(newest, turn.unsigned_abs()))
+        }
+        None if version_of(db, account, client_id)?.is_some() => Ok(Turn::Taken),
+        None => Ok(Turn::NotSignedIn),
+    }
+}
+
+fn end_turn(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    turn: u64,
+) -> Result<u64, StoreError> {
+    db.execute(
+        "UPDATE refresh_tokens SET leased_until = 0
+         WHERE tid = ? AND oid = ? AND client_id = ? AND leased_by = ?",
+        (
+            account.tid.to_string(),
+            account.oid.to_string(),
+            client_id,
+            i64::try_from(turn).unwrap_or(-1),
+        ),
+    )
+}
+
 fn version_of(db: &Db<'_>, account: AccountId, client_id: &str) -> Result<Option<i64>, StoreError> {
     db.row(
         "SELECT version FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
@@ -292,16 +391,21 @@ fn newest(
         "SELECT version, sealed, key_id FROM refresh_tokens WHERE tid = ? AND oid = ? AND client_id = ?",
         (account.tid.to_string(), account.oid.to_string(), client_id),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(1)?,
-                key_id: row.get(2)?,
-            };
-            Ok((row.get::<_, i64>(0)?, sealed))
+            let sealed = row.sealed(1)?;
+            Ok((row.get::<i64>(0)?, sealed))
         },
     )?;
-    let Some((version, sealed)) = row else {
-        return Ok(None);
-    };
+    row.map(|(version, sealed)| opened(db, account, client_id, version, &sealed))
+        .transpose()
+}
+
+fn opened(
+    db: &Db<'_>,
+    account: AccountId,
+    client_id: &str,
+    version: i64,
+    sealed: &Sealed,
+) -> Result<Versioned, StoreError> {
     let forged = || StoreError::Forged {
         table: TABLE,
         row: account.to_string(),
@@ -310,13 +414,13 @@ fn newest(
         TABLE,
         &account.to_string(),
         &fields(account, client_id, version),
-        &sealed,
+        sealed,
     )?;
     let text = std::str::from_utf8(&opened).map_err(|_| forged())?;
-    Ok(Some(Versioned {
+    Ok(Versioned {
         refresh_token: text.into(),
         version: u64::try_from(version).map_err(|_| forged())?,
-    }))
+    })
 }
 
 /// Seals refresh tokens anew that are not under the first key; how many.
@@ -325,12 +429,9 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
         "SELECT tid, oid, client_id, version, sealed, key_id FROM refresh_tokens WHERE key_id <> ? LIMIT 100",
         (first,),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(4)?,
-                key_id: row.get(5)?,
-            };
+            let sealed = row.sealed(4)?;
             let client_id: String = row.get(2)?;
-            Ok((account_at(row, 0, 1)?, client_id, row.get::<_, i64>(3)?, sealed))
+            Ok((row.account(0, 1)?, client_id, row.get::<i64>(3)?, sealed))
         },
     )?;
     for (account, client_id, version, sealed) in &rows {
@@ -352,7 +453,8 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
     Ok(rows.len() as u64)
 }
 
-/// Whether the account is still signed in.
+/// Keeps a newer refresh token in the place of the one that it was granted for, if that is still there. Whether the account is
+/// still signed in.
 fn keep(
     db: &Db<'_>,
     account: AccountId,
@@ -360,19 +462,13 @@ fn keep(
     granted: &SecretString,
     used: u64,
 ) -> Result<bool, StoreError> {
-    let Some(current) = version_of(db, account, client_id)? else {
-        return Ok(false);
-    };
-    if u64::try_from(current) != Ok(used) {
-        return Ok(true);
-    }
-    let version = next_version(db)?;
+    let version = db.next_version()?;
     let sealed = db.seal(
         &fields(account, client_id, version),
         granted.expose_secret().as_bytes(),
     )?;
-    db.execute(
-        "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?
+    let replaced = db.execute(
+        "UPDATE refresh_tokens SET version = ?, sealed = ?, key_id = ?, leased_until = 0
          WHERE tid = ? AND oid = ? AND client_id = ? AND version = ?",
         (
             version,
@@ -381,22 +477,21 @@ fn keep(
             account.tid.to_string(),
             account.oid.to_string(),
             client_id,
-            current,
+            i64::try_from(used).unwrap_or(i64::MAX),
         ),
     )?;
-    Ok(true)
+    Ok(replaced > 0 || version_of(db, account, client_id)?.is_some())
 }
 
-fn profile_at(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Profile> {
+fn profile_at(row: &Row<'_>, first: usize) -> Result<Profile, StoreError> {
     Ok(Profile {
         username: row.get(first)?,
         name: row.get(first + 1)?,
         signed_in_at: time_at(row, first + 2)?,
-        last_used: time_at(row, first + 3)?,
     })
 }
 
-fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<UnixTime>> {
+fn time_at(row: &Row<'_>, column: usize) -> Result<Option<UnixTime>, StoreError> {
     let seconds: Option<f64> = row.get(column)?;
     Ok(seconds.map(UnixTime::new))
 }

@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use entrar_broker::accounts::AccountId;
 use entrar_core::time::UnixTime;
-use rusqlite::Row;
 
-use super::sqlite::Db;
-use super::{LocalUser, Store, StoreError, UnknownWord, account_at, parsed_at};
+use super::columns::Row;
+use super::database::Db;
+use super::{LocalUser, Store, StoreError, UnknownWord};
 
 /// The most of a text that a row holds, in characters.
 const LONGEST: usize = 300;
@@ -114,16 +114,20 @@ pub struct Recorded {
     pub row: AuditRow,
 }
 
-const COLUMNS: &str = "id, at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail";
+const COLUMNS: &str = "id, at, event, tid, oid, uid, user_name, session, machine, resource, result, correlation_id, detail";
 
 impl Store {
-    /// Adds a row; it is on disk when this returns.
+    /// Adds a row; it is on disk when this returns, on this machine's if the database is away.
     ///
     /// # Errors
     /// Those of the database. Then nothing may happen that the row was to record.
     pub async fn append(&self, row: &AuditRow) -> Result<(), StoreError> {
-        let row = row.clone();
-        self.threads.write(move |db| append(db, &row)).await
+        let copy = row.clone();
+        let done = self.threads.write_beside(move |db| append(db, &copy)).await;
+        match (&self.shared, done) {
+            (Some(shared), Err(StoreError::Unavailable(_))) => shared.journal.append(row).await,
+            (_, done) => done,
+        }
     }
 
     /// The newest so many rows since a moment, the oldest of them first.
@@ -152,28 +156,27 @@ impl Store {
 }
 
 fn delete_some(db: &Db<'_>, before: UnixTime) -> Result<u64, StoreError> {
-    let before = before.seconds();
     let any = db.row("SELECT 1 FROM audit WHERE at < ?", (before,), |_| Ok(()))?;
     if any.is_none() {
         return Ok(0);
     }
     db.execute(
-        "UPDATE state SET value = max(value, ?) WHERE name = 'audit_kept_from'",
+        "UPDATE state SET value = ?1 WHERE name = 'audit_kept_from' AND value < ?1",
         (before,),
     )?;
     let deleted = db.execute(
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT 1000)",
         (before,),
     )?;
-    Ok(deleted as u64)
+    Ok(deleted)
 }
 
 pub(super) fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
     db.execute(
-        "INSERT INTO audit (at, event, tid, oid, uid, user, session, machine, resource, result, correlation_id, detail)
+        "INSERT INTO audit (at, event, tid, oid, uid, user_name, session, machine, resource, result, correlation_id, detail)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            row.at.seconds(),
+            row.at,
             row.event.as_str(),
             row.account.map(|account| account.tid.to_string()),
             row.account.map(|account| account.oid.to_string()),
@@ -202,16 +205,16 @@ fn cut(text: &Option<String>) -> Option<&str> {
 fn rows(db: &Db<'_>, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {
     let mut rows = db.rows(
         &format!("SELECT {COLUMNS} FROM audit WHERE at >= ? ORDER BY id DESC LIMIT ?"),
-        (since.seconds(), newest),
+        (since, newest),
         recorded_at,
     )?;
     rows.reverse();
     Ok(rows)
 }
 
-fn recorded_at(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+fn recorded_at(row: &Row<'_>) -> Result<Recorded, StoreError> {
     let tid: Option<String> = row.get(3)?;
-    let account = tid.map(|_| account_at(row, 3, 4)).transpose()?;
+    let account = tid.map(|_| row.account(3, 4)).transpose()?;
     let uid: Option<u32> = row.get(5)?;
     let user = match uid {
         Some(uid) => Some(LocalUser {
@@ -223,8 +226,8 @@ fn recorded_at(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     Ok(Recorded {
         number: row.get(0)?,
         row: AuditRow {
-            at: UnixTime::new(row.get(1)?),
-            event: parsed_at(row, 2)?,
+            at: row.time(1)?,
+            event: row.parsed(2)?,
             account,
             user,
             session: row.get(7)?,

@@ -4,16 +4,16 @@ use std::str::FromStr;
 
 use entrar_broker::accounts::AccountId;
 use entrar_core::time::UnixTime;
-use rusqlite::Row;
 
 pub use crate::local_user::LocalUser;
 
-use super::sqlite::Db;
-use super::{Store, StoreError, UnknownWord, account_at, accounts, parsed_at, sessions};
-use crate::seal::{Fields, RowMac};
+use super::columns::{Parameters, Row};
+use super::database::Db;
+use super::{Store, StoreError, UnknownWord, accounts, sessions};
+use crate::seal::Fields;
 
 const TABLE: &str = "bindings";
-const COLUMNS: &str = "tid, oid, uid, user, bound_by, bound_at, mac, key_id";
+const COLUMNS: &str = "tid, oid, uid, user_name, bound_by, bound_at, mac, key_id";
 
 /// What bound an account to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,11 @@ impl Store {
     /// Those of the database; [`StoreError::Forged`].
     pub async fn binding_of_user(&self, uid: u32) -> Result<Option<Binding>, StoreError> {
         let run = move |db: &Db<'_>| one(db, "uid = ?", (uid,));
-        self.threads.read(run).await
+        let said = self.threads.read(run).await;
+        match self.memory() {
+            Some(memory) => memory.binding(uid, said),
+            None => said,
+        }
     }
 
     /// The user of an account.
@@ -117,12 +121,20 @@ impl Store {
                 |row| row.get(0),
             )?;
             if let Some(uid) = uid {
-                sessions::end(db, "uid = ?", (uid,))?;
+                sessions::end(db, "uid = ?", &(uid,))?;
             }
             accounts::delete(db, account)?;
-            Ok(uid.is_some())
+            Ok(uid)
         };
-        self.threads.write(run).await
+        let unbound = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_account(account);
+            memory.forget_binding(account);
+            if let Ok(Some(uid)) = unbound {
+                memory.forget_sessions(Some(uid));
+            }
+        }
+        Ok(unbound?.is_some())
     }
 }
 
@@ -144,7 +156,7 @@ fn bind(db: &Db<'_>, binding: &Binding) -> Result<Bound, StoreError> {
     let (tid, oid) = (account.tid.to_string(), account.oid.to_string());
     let found = select(
         db,
-        "(tid = ? AND oid = ?) OR uid = ? OR user = ?",
+        "(tid = ? AND oid = ?) OR uid = ? OR user_name = ?",
         (&tid, &oid, user.uid, &user.name),
     )?;
     match found.as_slice() {
@@ -161,7 +173,7 @@ fn bind(db: &Db<'_>, binding: &Binding) -> Result<Bound, StoreError> {
             user.uid,
             &user.name,
             by.as_str(),
-            bound_at.seconds(),
+            bound_at,
             mac.mac,
             mac.key_id,
         ),
@@ -185,7 +197,7 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
 fn one(
     db: &Db<'_>,
     condition: &str,
-    parameters: impl rusqlite::Params,
+    parameters: impl Parameters,
 ) -> Result<Option<Binding>, StoreError> {
     Ok(select(db, condition, parameters)?.pop())
 }
@@ -193,10 +205,10 @@ fn one(
 fn select(
     db: &Db<'_>,
     condition: &str,
-    parameters: impl rusqlite::Params,
+    parameters: impl Parameters,
 ) -> Result<Vec<Binding>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM bindings WHERE {condition}");
-    let rows = db.rows(&sql, parameters, |row| Ok((binding_at(row)?, mac_at(row)?)))?;
+    let rows = db.rows(&sql, parameters, |row| Ok((binding_at(row)?, row.mac(6)?)))?;
     rows.into_iter()
         .map(|(binding, mac)| {
             let name = binding.account.to_string();
@@ -206,22 +218,12 @@ fn select(
         .collect()
 }
 
-fn binding_at(row: &Row<'_>) -> rusqlite::Result<Binding> {
+fn binding_at(row: &Row<'_>) -> Result<Binding, StoreError> {
     Ok(Binding {
-        account: account_at(row, 0, 1)?,
-        user: LocalUser {
-            uid: row.get(2)?,
-            name: row.get(3)?,
-        },
-        by: parsed_at(row, 4)?,
-        bound_at: UnixTime::new(row.get(5)?),
-    })
-}
-
-fn mac_at(row: &Row<'_>) -> rusqlite::Result<RowMac> {
-    Ok(RowMac {
-        mac: row.get(6)?,
-        key_id: row.get(7)?,
+        account: row.account(0, 1)?,
+        user: row.user(2)?,
+        by: row.parsed(4)?,
+        bound_at: row.time(5)?,
     })
 }
 

@@ -6,30 +6,34 @@
 mod accounts;
 mod audit;
 mod bindings;
+mod columns;
+mod database;
 mod error;
+mod journal;
 mod launchers;
+mod memory;
 mod migrations;
 mod pairings;
 mod place;
+mod postgres;
 mod purge;
 mod rekey;
 mod sessions;
 mod sign_ins;
 mod sqlite;
+mod state;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod web_sessions;
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use entrar_broker::accounts::AccountId;
-use entrar_core::guid::Guid;
-use rusqlite::Row;
-use rusqlite::types::Type;
+use entrar_core::time::UnixTime;
 
 pub use accounts::{Person, Profile, ProfileNames};
 pub use audit::{AuditRow, Event, Recorded};
@@ -37,30 +41,73 @@ pub use bindings::{Binding, Bound, BoundBy, LocalUser};
 pub use error::StoreError;
 pub use launchers::{From, Launcher};
 pub use pairings::Change;
+pub use postgres::Server;
 pub use sessions::{NewSession, OpenedBy, Session, SessionId};
+pub use state::Counts;
 pub use web_sessions::{WebSession, WebSessionId};
 
 use crate::keys::Keys;
-use sqlite::Threads;
+use database::Db;
+use journal::Journal;
+use memory::Memory;
+use threads::Threads;
+
+/// Where a hub's database is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Database {
+    /// In a file of SQLite's on this machine, which is made if there is none.
+    File(PathBuf),
+    /// On a server of PostgreSQL's, where other hubs can share it.
+    Server(Box<Server>),
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(server) => server.fmt(f),
+        }
+    }
+}
 
 /// The database. Copies share it.
 #[derive(Clone)]
 pub struct Store {
     threads: Arc<Threads>,
     client_id: Arc<str>,
+    /// Where other hubs may use it too, and it may be away.
+    shared: Option<Arc<Shared>>,
+}
+
+/// What a hub keeps by itself for the time when the database is away.
+struct Shared {
+    memory: Memory,
+    journal: Journal,
 }
 
 impl Store {
-    /// Opens the database in this file, which is made if there is none, and brings it to the newest schema.
+    /// Opens the database and brings it to the newest schema.
     ///
     /// # Errors
     /// What is wrong with the place, the database or the keys, as a sentence for the administrator.
-    pub async fn open(path: &Path, keys: Keys) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Threads::open(&path, keys)).await;
+    pub async fn open(database: &Database, keys: Keys) -> Result<Self, StoreError> {
+        let database = database.clone();
+        let open = move || match database {
+            Database::File(path) => Ok((sqlite::open(&path, keys)?, None)),
+            Database::Server(server) => {
+                let shared = Shared {
+                    memory: Memory::new(server.grace()),
+                    journal: Journal::open(server.journal())?,
+                };
+                Ok((postgres::open(&server, keys)?, Some(Arc::new(shared))))
+            }
+        };
+        let opened: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(open).await;
+        let (threads, shared) = opened.map_err(|_| StoreError::Closed)??;
         Ok(Self {
-            threads: Arc::new(opened.map_err(|_| StoreError::Closed)??),
+            threads: Arc::new(threads),
             client_id: "".into(),
+            shared,
         })
     }
 
@@ -70,7 +117,42 @@ impl Store {
         Self {
             threads: Arc::clone(&self.threads),
             client_id: client_id.into(),
+            shared: self.shared.clone(),
         }
+    }
+
+    /// When a change of now holds on every hub that shares the database; `None` if this is the only one, where it holds at once.
+    #[must_use]
+    pub fn holds_everywhere_at(&self, now: UnixTime) -> Option<UnixTime> {
+        let grace = self.memory()?.grace().as_secs_f64();
+        (grace > 0.0).then(|| now + grace)
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.shared.as_deref().map(|shared| &shared.memory)
+    }
+
+    /// Writes what could not be written while the database was away, and forgets what does not count any more.
+    ///
+    /// # Errors
+    /// Those of the database; then it is still to be written.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
+        let Shared { memory, journal } = &**shared;
+        memory.forget_old();
+        for (account, newer) in memory.unwritten() {
+            self.write_newer(account, &newer).await?;
+            memory.written(account, &newer);
+        }
+        let (rows, length) = journal.rows().await?;
+        if length > 0 {
+            let run = move |db: &Db<'_>| rows.iter().try_for_each(|row| audit::append(db, row));
+            self.threads.write_beside(run).await?;
+            journal.moved(length).await?;
+        }
+        Ok(())
     }
 
     /// Does what is still queued, puts all of it into the one file and closes it. Copies of this store answer
@@ -88,30 +170,6 @@ impl fmt::Debug for Store {
             .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }
-}
-
-/// The account in these two columns.
-fn account_at(row: &Row<'_>, tid: usize, oid: usize) -> rusqlite::Result<AccountId> {
-    Ok(AccountId {
-        tid: guid_at(row, tid)?,
-        oid: guid_at(row, oid)?,
-    })
-}
-
-fn guid_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Guid> {
-    parsed_at(row, column)
-}
-
-/// A column of text that reads as something.
-fn parsed_at<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
 }
 
 /// A text in the database that means nothing to this program.

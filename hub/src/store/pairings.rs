@@ -4,9 +4,10 @@ use entrar_core::time::UnixTime;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::sqlite::Db;
+use super::columns::Parameters;
+use super::database::Db;
 use super::{LocalUser, Store, StoreError};
-use crate::seal::{Fields, RowMac, Sealed, hash};
+use crate::seal::{Fields, hash};
 
 const PERMITS: &str = "permits";
 const PAIRINGS: &str = "pairings";
@@ -75,10 +76,7 @@ impl Store {
         let ticket = hash(ticket.expose_secret());
         let payload = Zeroizing::new(payload.to_vec());
         let run = move |db: &Db<'_>| {
-            db.execute(
-                "DELETE FROM pairings WHERE expires_at <= ?",
-                (now.seconds(),),
-            )?;
+            db.execute("DELETE FROM pairings WHERE expires_at <= ?", (now,))?;
             put(db, &ticket, expires_at, &payload)
         };
         self.threads.write(run).await
@@ -122,8 +120,10 @@ impl Store {
 fn put_permit(db: &Db<'_>, user: &LocalUser, expires_at: UnixTime) -> Result<(), StoreError> {
     let mac = db.mac(&permit_fields(user, expires_at))?;
     db.execute(
-        "INSERT OR REPLACE INTO permits (uid, user, expires_at, mac, key_id) VALUES (?, ?, ?, ?, ?)",
-        (user.uid, &user.name, expires_at.seconds(), mac.mac, mac.key_id),
+        "INSERT INTO permits (uid, user_name, expires_at, mac, key_id) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (uid) DO UPDATE SET user_name = excluded.user_name, expires_at = excluded.expires_at,
+         mac = excluded.mac, key_id = excluded.key_id",
+        (user.uid, &user.name, expires_at, mac.mac, mac.key_id),
     )?;
     Ok(())
 }
@@ -131,19 +131,14 @@ fn put_permit(db: &Db<'_>, user: &LocalUser, expires_at: UnixTime) -> Result<(),
 fn permits(
     db: &Db<'_>,
     condition: &str,
-    parameters: impl rusqlite::Params,
+    parameters: impl Parameters,
 ) -> Result<Vec<(LocalUser, UnixTime)>, StoreError> {
-    let sql = format!("SELECT uid, user, expires_at, mac, key_id FROM permits WHERE {condition}");
+    let sql =
+        format!("SELECT uid, user_name, expires_at, mac, key_id FROM permits WHERE {condition}");
     let rows = db.rows(&sql, parameters, |row| {
-        let user = LocalUser {
-            uid: row.get(0)?,
-            name: row.get(1)?,
-        };
-        let mac = RowMac {
-            mac: row.get(3)?,
-            key_id: row.get(4)?,
-        };
-        Ok((user, UnixTime::new(row.get(2)?), mac))
+        let user = row.user(0)?;
+        let mac = row.mac(3)?;
+        Ok((user, row.time(2)?, mac))
     })?;
     rows.into_iter()
         .map(|(user, expires_at, mac)| {
@@ -168,8 +163,9 @@ fn put(
 ) -> Result<(), StoreError> {
     let sealed = db.seal(&pairing_fields(ticket, expires_at), payload)?;
     db.execute(
-        "INSERT OR REPLACE INTO pairings (ticket_hash, expires_at, sealed, key_id) VALUES (?, ?, ?, ?)",
-        (ticket, expires_at.seconds(), sealed.bytes, sealed.key_id),
+        "INSERT INTO pairings (ticket_hash, expires_at, sealed, key_id) VALUES (?, ?, ?, ?)
+         ON CONFLICT (ticket_hash) DO UPDATE SET sealed = excluded.sealed, key_id = excluded.key_id",
+        (ticket, expires_at, sealed.bytes, sealed.key_id),
     )?;
     Ok(())
 }
@@ -179,11 +175,8 @@ fn pairing(db: &Db<'_>, ticket: &[u8; 32]) -> Result<Option<Kept>, StoreError> {
         "SELECT expires_at, sealed, key_id FROM pairings WHERE ticket_hash = ?",
         (ticket,),
         |row| {
-            let sealed = Sealed {
-                bytes: row.get(1)?,
-                key_id: row.get(2)?,
-            };
-            Ok((UnixTime::new(row.get(0)?), sealed))
+            let sealed = row.sealed(1)?;
+            Ok((row.time(0)?, sealed))
         },
     )?;
     let opened = found.map(|(expires_at, sealed)| {

@@ -2,7 +2,7 @@
 
 use entrar_core::time::UnixTime;
 
-use super::sqlite::Db;
+use super::database::Db;
 use super::{Store, StoreError};
 
 /// Tables of what expires by itself. A launcher whose key has expired stays in the list until it is removed.
@@ -25,7 +25,7 @@ impl Store {
             let mut deleted = 0;
             for table in EXPIRE {
                 let sql = format!("DELETE FROM {table} WHERE expires_at <= ?");
-                deleted += db.execute(&sql, (now.seconds(),))? as u64;
+                deleted += db.execute(&sql, (now,))?;
             }
             Ok(deleted)
         };

@@ -1,6 +1,6 @@
 //! Sealing everything under the first key, in small steps between which the hub serves. Interrupted, it goes on where it was.
 
-use super::sqlite::Db;
+use super::database::Db;
 use super::{
     Store, StoreError, accounts, bindings, launchers, pairings, sessions, sign_ins, web_sessions,
 };
@@ -180,7 +180,7 @@ mod tests {
         store.close().await;
         let both = std::fs::read(place.path("keys")).unwrap();
         forget_old_keys(&place);
-        let missing = Store::open(&place.path("hub.db"), place.keys())
+        let missing = Store::open(&place.database(), place.keys())
             .await
             .unwrap_err();
         assert!(matches!(missing, StoreError::MissingKey(_)), "{missing}");

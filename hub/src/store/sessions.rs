@@ -5,19 +5,19 @@ use std::fmt;
 
 use entrar_core::cookie::{BadCookie, Cookie, CookieKey, Source};
 use entrar_core::time::UnixTime;
-use rusqlite::{Params, Row};
 use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 use subtle::ConstantTimeEq as _;
 
-use super::accounts::BETWEEN_USES;
-use super::sqlite::Db;
+use super::columns::{Parameters, Row};
+use super::database::Db;
 use super::{LocalUser, Store, StoreError};
-use crate::seal::{Fields, RowMac, hash};
+use crate::seal::{Fields, hash};
 
 const TABLE: &str = "sessions";
-const COLUMNS: &str =
-    "id, cookie_hash, uid, user, launcher, machine, opened_at, expires_at, last_used, mac, key_id";
+/// How often a session's last use is written down, in seconds.
+const BETWEEN_USES: f64 = 60.0;
+const COLUMNS: &str = "id, cookie_hash, uid, user_name, launcher, machine, opened_at, expires_at, last_used, mac, key_id";
 
 /// Names a session. It is no secret, and worth nothing without the rest of the cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,7 +143,20 @@ impl Store {
                 None => Err(refusal),
             })
         };
-        self.threads.read(run).await
+        let said = self.threads.read(run).await;
+        let Some(memory) = self.memory() else {
+            return said;
+        };
+        let (said, refused) = match said {
+            Ok(Ok(session)) => (Ok(Some(session)), refusal),
+            Ok(Err(refused)) => (Ok(None), refused),
+            Err(error) => (Err(error), refusal),
+        };
+        let found = memory.session(given, said)?;
+        Ok(match found {
+            Some(session) if session.expires_at <= now => Err(BadCookie::Expired),
+            found => found.ok_or(refused),
+        })
     }
 
     /// The sessions of a user that are open, the oldest first.
@@ -159,7 +172,7 @@ impl Store {
             select(
                 db,
                 "uid = ? AND expires_at > ? ORDER BY opened_at, id",
-                (uid, now.seconds()),
+                (uid, now),
             )
         };
         let found = self.threads.read(run).await?;
@@ -171,13 +184,7 @@ impl Store {
     /// # Errors
     /// Those of the database; [`StoreError::Forged`].
     pub async fn sessions(&self, now: UnixTime) -> Result<Vec<Session>, StoreError> {
-        let run = move |db: &Db<'_>| {
-            select(
-                db,
-                "expires_at > ? ORDER BY opened_at, id",
-                (now.seconds(),),
-            )
-        };
+        let run = move |db: &Db<'_>| select(db, "expires_at > ? ORDER BY opened_at, id", (now,));
         let found = self.threads.read(run).await?;
         Ok(found.into_iter().map(|(session, _)| session).collect())
     }
@@ -187,9 +194,13 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn end_session(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        let run = move |db: &Db<'_>| end(db, "id = ?", (id.as_str(),));
-        Ok(self.threads.write(run).await? > 0)
+        let wanted = id.clone();
+        let run = move |db: &Db<'_>| end(db, "id = ?", &(wanted.as_str(),));
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_session(id);
+        }
+        Ok(ended? > 0)
     }
 
     /// Ends all sessions of a user; how many.
@@ -197,9 +208,12 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn end_sessions_of_user(&self, uid: u32) -> Result<u64, StoreError> {
-        self.threads
-            .write(move |db| end(db, "uid = ?", (uid,)))
-            .await
+        let run = move |db: &Db<'_>| end(db, "uid = ?", &(uid,));
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_sessions(Some(uid));
+        }
+        ended
     }
 
     /// Ends everything that is open: all sessions, those in browsers, sign-ins and pairings under way, and permissions to
@@ -209,14 +223,18 @@ impl Store {
     /// Those of the database.
     pub async fn end_all_sessions(&self) -> Result<u64, StoreError> {
         let run = |db: &Db<'_>| {
-            let ended = end(db, "TRUE", ())?;
+            let ended = end(db, "TRUE", &())?;
             let in_browsers = db.execute("DELETE FROM web_sessions", ())?;
             for table in ["sign_ins", "pairings", "permits", "launchers"] {
                 db.execute(&format!("DELETE FROM {table}"), ())?;
             }
-            Ok(ended + in_browsers as u64)
+            Ok(ended + in_browsers)
         };
-        self.threads.write(run).await
+        let ended = self.threads.write(run).await;
+        if let Some(memory) = self.memory() {
+            memory.forget_sessions(None);
+        }
+        ended
     }
 
     /// Notes that a session was used, at most once a minute.
@@ -228,7 +246,7 @@ impl Store {
         let run = move |db: &Db<'_>| {
             let latest = now - BETWEEN_USES;
             let condition = "id = ? AND last_used <= ?";
-            let found = select(db, condition, (id.as_str(), latest.seconds()))?.pop();
+            let found = select(db, condition, (id.as_str(), latest))?.pop();
             let Some((mut session, cookie_hash)) = found else {
                 return Ok(());
             };
@@ -236,7 +254,7 @@ impl Store {
             let mac = db.mac(&fields(&session, &cookie_hash))?;
             db.execute(
                 "UPDATE sessions SET last_used = ?, mac = ?, key_id = ? WHERE id = ?",
-                (now.seconds(), mac.mac, mac.key_id, id.as_str()),
+                (now, mac.mac, mac.key_id, id.as_str()),
             )?;
             Ok(())
         };
@@ -268,9 +286,9 @@ fn insert(db: &Db<'_>, session: &Session, cookie_hash: &[u8; 32]) -> Result<(), 
             &session.user.name,
             launcher(session),
             &session.machine,
-            session.opened_at.seconds(),
-            session.expires_at.seconds(),
-            session.last_used.seconds(),
+            session.opened_at,
+            session.expires_at,
+            session.last_used,
             mac.mac,
             mac.key_id,
         ),
@@ -289,20 +307,20 @@ fn launcher(session: &Session) -> Option<&str> {
 pub(super) fn end(
     db: &Db<'_>,
     condition: &str,
-    parameters: impl Params + Clone,
+    parameters: &impl Parameters,
 ) -> Result<u64, StoreError> {
     db.execute(
         &format!(
             "INSERT INTO ended_sessions SELECT id, cookie_hash, expires_at FROM sessions WHERE {condition}
              ON CONFLICT DO NOTHING"
         ),
-        parameters.clone(),
+        parameters,
     )?;
     let ended = db.execute(
         &format!("DELETE FROM sessions WHERE {condition}"),
         parameters,
     )?;
-    Ok(ended as u64)
+    Ok(ended)
 }
 
 fn has_ended(db: &Db<'_>, id: &SessionId, given: &[u8; 32]) -> Result<bool, StoreError> {
@@ -321,14 +339,11 @@ fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 fn select(
     db: &Db<'_>,
     condition: &str,
-    parameters: impl Params,
+    parameters: impl Parameters,
 ) -> Result<Vec<(Session, [u8; 32])>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE {condition}");
     let rows = db.rows(&sql, parameters, |row| {
-        let mac = RowMac {
-            mac: row.get(9)?,
-            key_id: row.get(10)?,
-        };
+        let mac = row.mac(9)?;
         Ok((session_at(row)?, row.get(1)?, mac))
     })?;
     rows.into_iter()
@@ -340,19 +355,16 @@ fn select(
         .collect()
 }
 
-fn session_at(row: &Row<'_>) -> rusqlite::Result<Session> {
+fn session_at(row: &Row<'_>) -> Result<Session, StoreError> {
     let launcher: Option<String> = row.get(4)?;
     Ok(Session {
         id: SessionId(row.get(0)?),
-        user: LocalUser {
-            uid: row.get(2)?,
-            name: row.get(3)?,
-        },
+        user: row.user(2)?,
         opened_by: launcher.map_or(OpenedBy::Socket, OpenedBy::Launcher),
         machine: row.get(5)?,
-        opened_at: UnixTime::new(row.get(6)?),
-        expires_at: UnixTime::new(row.get(7)?),
-        last_used: UnixTime::new(row.get(8)?),
+        opened_at: row.time(6)?,
+        expires_at: row.time(7)?,
+        last_used: row.time(8)?,
     })
 }
 

@@ -2,11 +2,11 @@
 //! began, and taken once.
 
 use entrar_core::time::UnixTime;
-use rusqlite::Row;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::sqlite::Db;
+use super::columns::Row;
+use super::database::Db;
 use super::{Store, StoreError};
 use crate::seal::{Fields, Sealed, hash};
 
@@ -32,7 +32,7 @@ impl Store {
             let sealed = db.seal(&fields(&state, &browser, expires_at), &payload)?;
             db.execute(
                 "INSERT INTO sign_ins (state_hash, browser_hash, expires_at, sealed, key_id) VALUES (?, ?, ?, ?, ?)",
-                (state, browser, expires_at.seconds(), sealed.bytes, sealed.key_id),
+                (state, browser, expires_at, sealed.bytes, sealed.key_id),
             )
         };
         self.threads.write(run).await.map(|_| ())
@@ -118,12 +118,9 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
 }
 
 /// When a sign-in expires, and what is sealed of it, from this column on.
-fn kept_at(row: &Row<'_>, first: usize) -> rusqlite::Result<(UnixTime, Sealed)> {
-    let sealed = Sealed {
-        bytes: row.get(first + 1)?,
-        key_id: row.get(first + 2)?,
-    };
-    Ok((UnixTime::new(row.get(first)?), sealed))
+fn kept_at(row: &Row<'_>, first: usize) -> Result<(UnixTime, Sealed), StoreError> {
+    let sealed = row.sealed(first + 1)?;
+    Ok((row.time(first)?, sealed))
 }
 
 fn open(

@@ -3,12 +3,12 @@
 use entrar_broker::accounts::AccountId;
 use entrar_broker::random;
 use entrar_core::time::UnixTime;
-use rusqlite::Row;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::sqlite::Db;
-use super::{Store, StoreError, account_at};
+use super::columns::Row;
+use super::database::Db;
+use super::{Store, StoreError};
 use crate::seal::{Fields, RowMac, hash};
 
 const TABLE: &str = "web_sessions";
@@ -68,8 +68,8 @@ impl Store {
                     row.cookie_hash,
                     account.tid.to_string(),
                     account.oid.to_string(),
-                    now.seconds(),
-                    expires_at.seconds(),
+                    now,
+                    expires_at,
                     mac.mac,
                     mac.key_id,
                 ),
@@ -104,7 +104,7 @@ impl Store {
             db.verify(TABLE, &id, &row.fields(), &mac)?;
             let is_same: bool = row.cookie_hash.ct_eq(&given).into();
             Ok((is_same && now < row.expires_at).then_some(WebSession {
-                id: WebSessionId(id),
+                id: WebSessionId(row.id),
                 account: row.account,
                 opened_at: row.opened_at,
                 expires_at: row.expires_at,
@@ -139,7 +139,7 @@ pub(super) fn end_web_sessions_of(db: &Db<'_>, account: AccountId) -> Result<u64
         "DELETE FROM web_sessions WHERE tid = ? AND oid = ?",
         (account.tid.to_string(), account.oid.to_string()),
     )?;
-    Ok(ended as u64)
+    Ok(ended)
 }
 
 /// Signs browsers' sessions anew that are not under the first key; how many.
@@ -177,17 +177,14 @@ impl Stored {
     }
 }
 
-fn stored_at(row: &Row<'_>) -> rusqlite::Result<(Stored, RowMac)> {
+fn stored_at(row: &Row<'_>) -> Result<(Stored, RowMac), StoreError> {
     let stored = Stored {
         id: row.get(0)?,
         cookie_hash: row.get(1)?,
-        account: account_at(row, 2, 3)?,
-        opened_at: UnixTime::new(row.get(4)?),
-        expires_at: UnixTime::new(row.get(5)?),
+        account: row.account(2, 3)?,
+        opened_at: row.time(4)?,
+        expires_at: row.time(5)?,
     };
-    let mac = RowMac {
-        mac: row.get(6)?,
-        key_id: row.get(7)?,
-    };
+    let mac = row.mac(6)?;
     Ok((stored, mac))
 }

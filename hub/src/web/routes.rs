@@ -32,7 +32,7 @@ use crate::configuration::Unmapped;
 use crate::desk::CookieDesk;
 use crate::doors::launcher;
 use crate::doors::socket::{DATABASE, of_store, some};
-use crate::hub::Hub;
+use crate::hub::{Hub, TOO_MANY_SIGN_INS};
 
 /// The path of a session's ticket, below which the ticket stands.
 pub const TICKET: &str = "ticket";
@@ -50,7 +50,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The hub's page.
 pub(super) struct Web {
     pub(super) hub: Arc<Hub>,
-    pub(super) site: Site,
+    /// Host and port of its address.
+    host: String,
     outcomes: Outcomes,
 }
 
@@ -59,7 +60,7 @@ type Shared = State<Arc<Web>>;
 /// The page's routes.
 pub fn routes(hub: &Arc<Hub>) -> Router {
     let web = Arc::new(Web {
-        site: site(hub),
+        host: authority(&hub.configuration().public_url),
         hub: Arc::clone(hub),
         outcomes: Outcomes::default(),
     });
@@ -101,14 +102,14 @@ pub fn routes(hub: &Arc<Hub>) -> Router {
 }
 
 fn site(hub: &Hub) -> Site {
-    let url = &hub.configuration.public_url;
-    let name = &hub.configuration.name;
+    let configuration = hub.configuration();
+    let (url, name) = (&configuration.public_url, &configuration.name);
     Site {
         host: authority(url),
         address: url.origin().ascii_serialization(),
         organisation: (!name.is_empty()).then(|| name.clone()),
-        contact: hub.configuration.contact.clone(),
-        authority: hub.tenant.settings().authority.clone(),
+        contact: configuration.contact.clone(),
+        authority: configuration.tenant.authority.clone(),
         hsts: None,
     }
 }
@@ -134,7 +135,7 @@ async fn admitted(State(web): Shared, request: Request, next: Next) -> Response 
 }
 
 fn is_to_us(web: &Web, uri: &Uri, headers: &HeaderMap) -> bool {
-    let is_own = |authority: &Authority| authority.as_str().eq_ignore_ascii_case(&web.site.host);
+    let is_own = |authority: &Authority| authority.as_str().eq_ignore_ascii_case(&web.host);
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
@@ -150,7 +151,7 @@ fn is_of_our_page(web: &Web, headers: &HeaderMap) -> bool {
         |name: &HeaderName, value: &str| headers.get_all(name).iter().all(|given| given == value);
     let own = web
         .hub
-        .configuration
+        .configuration()
         .public_url
         .origin()
         .ascii_serialization();
@@ -161,7 +162,7 @@ fn is_of_our_page(web: &Web, headers: &HeaderMap) -> bool {
 
 impl Web {
     pub(super) fn page(&self, page: Page) -> Response {
-        page.response(&self.site)
+        page.response(&site(&self.hub))
     }
 
     pub(super) fn message(&self, message: Message) -> Response {
@@ -177,7 +178,7 @@ impl Web {
     pub(super) fn redirect(&self, path: &'static str, cookies: &[String]) -> Response {
         let reply = (
             StatusCode::SEE_OTHER,
-            headers(&self.site),
+            headers(&site(&self.hub)),
             [(LOCATION, path)],
         );
         with_cookies(reply.into_response(), cookies)
@@ -188,6 +189,9 @@ fn message_of(error: Error) -> Message {
     match error.kind() {
         Kind::ServerError => Message::Fault,
         _ if error.message() == DATABASE => Message::Unavailable,
+        _ if error.message() == TOO_MANY_SIGN_INS => Message::Throttled {
+            retry_after: error.details().retry_after,
+        },
         _ => Message::Failed(error),
     }
 }
@@ -553,7 +557,9 @@ async fn sign_out_everywhere(State(web): Shared, request: Request) -> Response {
     };
     match web.sign_out_everywhere(&session).await {
         Ok(true) => with_cookies(
-            web.message(Message::SignedOutEverywhere),
+            web.message(Message::SignedOutEverywhere {
+                holds_at: web.hub.store.holds_everywhere_at(web.hub.now()),
+            }),
             &[Name::Session.unset()],
         ),
         Ok(false) => web.redirect(paths::HOME, &[]),

@@ -221,7 +221,7 @@ impl Hub {
                 .await?;
             return Ok(Finished::SignedIn(account));
         }
-        let name = match self.configuration.people.user(&identity) {
+        let name = match self.configuration().people.user(&identity) {
             Ok(name) => name,
             Err(why) => {
                 if let Some(ticket) = ticket {
@@ -263,7 +263,7 @@ impl Hub {
             refresh_token: refresh_token.expose_secret().to_owned(),
             uid: user.uid,
             user: user.name,
-            by_table: self.configuration.people.table.contains_key(&account),
+            by_table: self.configuration().people.table.contains_key(&account),
             expires_at: expires_at.seconds(),
         };
         let handle =

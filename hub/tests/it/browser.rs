@@ -19,18 +19,23 @@ pub(crate) struct Page {
     pub(crate) text: String,
 }
 
+/// A client that follows no redirect, and trusts this certificate alone.
+pub(crate) fn client(certificate: Option<&str>) -> reqwest::Client {
+    // Whichever test comes first installs it.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let trusted = certificate.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tls_certs_only(trusted)
+        .build()
+        .unwrap()
+}
+
 impl Browser {
     pub(crate) fn new(hub: &Url) -> Self {
-        // Other tests install the same one.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .unwrap();
         Self {
-            http,
+            http: client(None),
             hub: hub.clone(),
             cookies: Vec::new(),
         }

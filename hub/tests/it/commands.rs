@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entra_emulator::{App, Credential, Emulator, Options, Tenant, User};
+use entrar_core::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -165,16 +166,11 @@ async fn every_setting_is_tried_with_a_line_each() {
     );
 }
 
-fn database(machine: &Machine) -> rusqlite::Connection {
-    rusqlite::Connection::open(machine.directory.path().join("lib/hub.db")).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_binding_is_shown_and_keeps_nobody_from_unbinding_or_revoking() {
     let ada = Local::new("ada");
     let (machine, mut browser) = signed_in(&ada).await;
-    let forge = "UPDATE bindings SET uid = uid + 1";
-    database(&machine).execute_batch(forge).unwrap();
+    machine.database.run("UPDATE bindings SET uid = uid + 1");
     let refused = machine.token(&ada, STORAGE);
     assert_eq!(refused["token"], Value::Null, "{refused}");
     let (good, people) = machine.command(&["people", "--json"]);
@@ -194,6 +190,11 @@ async fn a_forged_binding_is_shown_and_keeps_nobody_from_unbinding_or_revoking()
     assert_eq!(subject(&machine.token(&ada, STORAGE)), ada.upn());
 }
 
+fn count(machine: &Machine, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    machine.database.number(&sql)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_nobody_answers_and_old_rows_of_the_audit_are_thrown_away() {
     let ada = Local::new("ada");
@@ -203,23 +204,18 @@ async fn a_question_that_nobody_answers_and_old_rows_of_the_audit_are_thrown_awa
     assert_eq!(question.heading(), "Is this you?");
     // Time goes by while the hub is not there.
     machine.stop().await;
-    let database = database(&machine);
-    let count = || {
-        let sql = "SELECT (SELECT count(*) FROM sign_ins), (SELECT count(*) FROM audit)";
-        database
-            .query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
-    };
-    let later = "UPDATE sign_ins SET expires_at = 1;
-        INSERT INTO audit (at, event, result) VALUES (1, 'token', 'ok');
-        INSERT INTO audit (at, event, result) VALUES (unixepoch() - 399 * 86400, 'token', 'ok');";
-    database.execute_batch(later).unwrap();
-    let (sign_ins, kept): (u32, u32) = count();
-    assert_eq!(sign_ins, 1);
+    machine.database.run(&format!(
+        "UPDATE sign_ins SET expires_at = 1;
+         INSERT INTO audit (at, event, result) VALUES (1, 'token', 'ok');
+         INSERT INTO audit (at, event, result) VALUES ({}, 'token', 'ok');",
+        UnixTime::now().seconds() - 399.0 * 86_400.0
+    ));
+    let kept = count(&machine, "audit");
+    assert_eq!(count(&machine, "sign_ins"), 1);
     machine.start().await;
     let until = Instant::now() + Duration::from_secs(10);
-    while count() != (0, kept - 1) {
-        assert!(Instant::now() < until, "{:?}", count());
+    while (count(&machine, "sign_ins"), count(&machine, "audit")) != (0, kept - 1) {
+        assert!(Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     machine.stop().await;

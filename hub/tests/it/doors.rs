@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use entra_emulator::User;
 use serde_json::json;
-use tokio_rustls::rustls;
 
+use crate::browser::client;
 use crate::machine::{Local, Machine, post_as};
 
 /// Long enough that no test on a busy machine meets it by accident.
@@ -44,12 +44,7 @@ async fn the_page_is_served_by_https_with_the_certificate_of_the_settings() {
     let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(at("tls.key"), own).unwrap();
     machine.start().await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap()])
-        .build()
-        .unwrap();
+    let http = client(Some(&certificate));
     let page = machine.page.as_str().replace("http:", "https:");
     let reply = http.get(&page).send().await.unwrap();
     assert_eq!(reply.status(), 200);
@@ -132,12 +127,7 @@ async fn a_port_that_the_service_manager_holds_stays_the_hubs() {
         .spawn()
         .unwrap();
     let _hub = Stopped(hub);
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
+    let http = client(None);
     // The first who comes starts it.
     let begun = Instant::now();
     let status = loop {

@@ -277,6 +277,20 @@ impl Hub {
     }
 }
 
+/// At a tenant that revokes a used refresh token, hubs that share a database wait for the end of the turn that died.
+fn token_after_a_crash(machine: &Machine, user: &Local) {
+    let until = Instant::now() + Duration::from_secs(90);
+    loop {
+        let reply = machine.token(user, STORAGE);
+        if reply["result"] == true {
+            assert_eq!(subject(&reply), user.upn());
+            return;
+        }
+        assert_eq!(error(&reply).0, "temporarily_unavailable");
+        assert!(Instant::now() < until, "{reply}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_is_killed_loses_no_sign_in_and_has_logged_no_secret() {
     let ada = Local::new("ada");
@@ -307,7 +321,7 @@ async fn a_hub_that_is_killed_loses_no_sign_in_and_has_logged_no_secret() {
     // In the middle of exchanges.
     for _ in 0..3 {
         let hub = Hub::start(&machine);
-        assert_eq!(subject(&machine.token(&ada, STORAGE)), ada.upn());
+        token_after_a_crash(&machine, &ada);
         let (socket, uid) = (machine.socket(), ada.uid);
         let asking: Vec<_> = (0..4)
             .map(|number| {
@@ -330,7 +344,7 @@ async fn a_hub_that_is_killed_loses_no_sign_in_and_has_logged_no_secret() {
         }
     }
     let hub = Hub::start(&machine);
-    assert_eq!(subject(&machine.token(&ada, STORAGE)), ada.upn());
+    token_after_a_crash(&machine, &ada);
     let (status, reply) = machine.token_by_cookie(&cookie, STORAGE).await;
     assert_eq!((status, subject(&reply)), (200, ada.upn()));
     logs += &hub.kill();

@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use crate::machine::{Local, Machine, STORAGE, post_with, subject};
 
 fn launched(machine: &Machine, uid: u32, key: &str, body: &Value) -> Value {
+    asked(machine, uid, "/launcher/sessions", key, body)
+}
+
+fn ended(machine: &Machine, uid: u32, key: &str, user: &str, session: &Value) -> Value {
+    let over = json!({"user": user, "session": session["id"]});
+    asked(machine, uid, "/launcher/sessions/end", key, &over)
+}
+
+fn asked(machine: &Machine, uid: u32, path: &str, key: &str, body: &Value) -> Value {
     let header = format!("authorization: Bearer {key}");
-    post_with(
-        uid,
-        &machine.socket(),
-        "/launcher/sessions",
-        body,
-        &[&header],
-    )
-    .1
+    post_with(uid, &machine.socket(), path, body, &[&header]).1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +131,51 @@ async fn a_launcher_opens_sessions_for_the_users_on_its_list_and_takes_them_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_launcher_ends_its_own_sessions_and_no_others() {
+    let (ada, launcher) = (Local::new("ada"), Local::new("jupyter"));
+    let machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
+    machine.signed_in(&ada).await;
+    let uid = launcher.uid.to_string();
+    let add = |name| {
+        let (good, key) =
+            machine.command(&["launcher", "add", name, "--users", &ada.name, "--uid", &uid]);
+        assert!(good, "{key}");
+        key.trim().to_owned()
+    };
+    let (key, other) = (add("jupyter"), add("slurm"));
+    let wanted = json!({"user": ada.name});
+    let open = |key| launched(&machine, launcher.uid, key, &wanted)["result"].clone();
+    let (one, two) = (open(&key), open(&key));
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for session in [&one, &two] {
+            let cookie = session["cookie"].as_str().unwrap();
+            statuses.push(machine.token_by_cookie(cookie, STORAGE).await.0);
+        }
+        statuses
+    };
+
+    let refused = ended(&machine, ada.uid, &key, &ada.name, &one);
+    assert_eq!(refused["failure"]["kind"], "access_denied", "{refused}");
+    let refused = ended(&machine, launcher.uid, "x", &ada.name, &one);
+    assert_eq!(refused["failure"]["kind"], "bad_cookie", "{refused}");
+    let refused = ended(&machine, launcher.uid, &key, "root", &one);
+    assert_eq!(refused["failure"]["kind"], "access_denied", "{refused}");
+    let not_its_own = ended(&machine, launcher.uid, &other, &ada.name, &one);
+    assert_eq!(not_its_own["result"]["ended"], false, "{not_its_own}");
+    assert_eq!(statuses().await, [200, 200]);
+
+    let over = ended(&machine, launcher.uid, &key, &ada.name, &one);
+    assert_eq!(over["result"]["ended"], true, "{over}");
+    assert_eq!(statuses().await, [401, 200]);
+    let again = ended(&machine, launcher.uid, &key, &ada.name, &one);
+    assert_eq!(again["result"]["ended"], false, "{again}");
+    let (_, audit) = machine.command(&["audit", "--json"]);
+    let rows = audit.lines().filter(|line| line.contains("end_session"));
+    assert_eq!(rows.count(), 1, "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_a_restored_back_up_brings_back_ends_with_revoke_all() {
     let (ada, launcher) = (Local::new("ada"), Local::new("jupyter"));
     let mut machine = Machine::new(vec![User::new("Ada", &ada.upn())], |settings| settings).await;
@@ -138,12 +185,11 @@ async fn a_key_that_a_restored_back_up_brings_back_ends_with_revoke_all() {
     ]);
     assert!(good, "{key}");
     machine.stop().await;
-    let database = machine.directory.path().join("lib/hub.db");
-    let back_up = std::fs::read(&database).unwrap();
+    machine.database.back_up();
     machine.start().await;
     machine.command(&["launcher", "remove", "jupyter"]);
     machine.stop().await;
-    std::fs::write(&database, back_up).unwrap();
+    machine.database.restore();
     machine.start().await;
     let wanted = json!({"user": ada.name});
     let opened = launched(&machine, launcher.uid, key.trim(), &wanted);

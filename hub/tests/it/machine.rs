@@ -16,7 +16,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, client};
+use crate::database::Database;
 
 pub(crate) const STORAGE: &str = "https://storage.azure.com";
 
@@ -136,6 +137,7 @@ pub(crate) struct Machine {
     pub(crate) page: Url,
     pub(crate) rpc: String,
     pub(crate) serving: Option<Serving>,
+    pub(crate) database: Database,
 }
 
 impl Machine {
@@ -195,6 +197,7 @@ impl Machine {
         fs::write(at("secret"), "canary-secret").unwrap();
         mode(&at("secret"), 0o600);
         Keys::generate_file(&at("hub.key")).unwrap();
+        let database = Database::new(directory.path());
         let settings = format!(
             r#"
 public_url = "{page}"
@@ -205,7 +208,7 @@ client_id = "{client}"
 authority = "{authority}"
 secret_file = "secret"
 [store]
-path = "lib/hub.db"
+{database}
 key_file = "hub.key"
 [socket]
 path = "run/hub.sock"
@@ -221,11 +224,13 @@ tenants = ["{tenant}"]
             tenant = tenant.id(),
             client = tenant.client_id(),
             authority = emulator.url(),
+            database = database.setting(),
             web = ports[0],
             rpc = ports[1],
         );
         fs::write(at("hub.toml"), change(settings)).unwrap();
         Self {
+            database,
             page: Url::parse(&page).unwrap(),
             rpc: format!("http://127.0.0.1:{}", ports[1]),
             directory,
@@ -310,11 +315,7 @@ tenants = ["{tenant}"]
         cookie: &str,
         resource: &str,
     ) -> (u16, Value) {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .unwrap();
+        let http = client(None);
         let body = serde_json::json!({"method": "delegated_azure_token", "params": [resource]});
         let reply = http
             .post(format!("{address}/delegated_azure_token"))
@@ -337,10 +338,16 @@ tenants = ["{tenant}"]
     }
 }
 
-/// A port that nobody listens at, most likely.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody listens at, and that the system gives to nobody who asks for any: it is below those.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The person whom a reply's token stands for.

@@ -10,11 +10,13 @@
 
 mod browser;
 mod commands;
+mod database;
 mod doors;
 mod faults;
 mod launchers;
 mod local;
 mod machine;
+mod operation;
 mod pages;
 mod pairing;
 mod web;

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use url::Url;
 
-use crate::browser::{Browser, Page};
+use crate::browser::{Browser, Page, client};
 use crate::machine::{Local, Machine, STORAGE, subject};
 
 async fn machine(user: &Local) -> Machine {
@@ -351,11 +351,7 @@ async fn an_old_page_in_another_tab_does_nothing_to_somebody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_is_not_taken_in() {
     let machine = Machine::new(vec![User::default()], |settings| settings).await;
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
+    let http = client(None);
     for path in ["/launcher/sessions", "/sign-in"] {
         let url = machine.page.join(path).unwrap();
         let reply = http

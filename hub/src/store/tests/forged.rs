@@ -1,4 +1,4 @@
-//! Somebody writes to the file, without the key: no row with a changed column is ever used, and the administrator gets by.
+//! Somebody writes to the database, without the key: no row with a changed column is ever used, and the administrator gets by.
 
 use entrar_broker::accounts::Accounts as _;
 use entrar_core::cookie::BadCookie;
@@ -9,7 +9,7 @@ use super::super::{Bound, BoundBy, StoreError};
 use super::{binding, is_forged, session, sign_in};
 use crate::seal::hash;
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -17,7 +17,7 @@ fn hex(bytes: &[u8]) -> String {
 async fn no_column_of_a_binding_can_be_changed() {
     for change in [
         "uid = 1002",
-        "user = 'bob'",
+        "user_name = 'bob'",
         "oid = '00000000-0000-0000-0000-000000000002'",
         "tid = '00000000-0000-0000-0000-000000000002'",
         "bound_by = 'pairing'",
@@ -53,7 +53,7 @@ async fn no_column_of_a_session_can_be_changed() {
     for change in [
         "id = 'another'",
         "uid = 0",
-        "user = 'root'",
+        "user_name = 'root'",
         "launcher = 'jupyter'",
         "launcher = ''",
         "machine = 'another'",

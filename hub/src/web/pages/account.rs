@@ -67,8 +67,6 @@ pub struct Tried {
 /// What the person has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Signed in.
-    SignedIn,
     /// Ended one session.
     SessionEnded,
     /// Tried to end a session that was not there any more.
@@ -81,7 +79,6 @@ impl Notice {
     /// It in words.
     pub(super) fn words(self) -> String {
         match self {
-            Self::SignedIn => "You are signed in.".to_owned(),
             Self::SessionEnded => {
                 "The session was ended. Its cookie is refused from now on.".to_owned()
             }

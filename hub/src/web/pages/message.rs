@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use entrar_core::error::{Error, Kind};
+use entrar_core::time::UnixTime;
 
 use super::{Person, Site, advice, paths};
 
@@ -11,7 +12,10 @@ pub enum Message {
     /// This browser has left the pages; nothing else has changed.
     SignedOut,
     /// All sessions are ended and the refresh token is deleted.
-    SignedOutEverywhere,
+    SignedOutEverywhere {
+        /// When that holds on every hub that shares the database; `None` if it does already.
+        holds_at: Option<UnixTime>,
+    },
     /// The person said no to the question of a first sign-in.
     Declined,
     /// The sign-in has failed.
@@ -61,7 +65,7 @@ pub enum Message {
     },
     /// A request by another host's name.
     Misdirected,
-    /// Too many requests.
+    /// Too many sign-ins begin at once.
     Throttled {
         /// Seconds to wait.
         retry_after: Option<f64>,
@@ -220,17 +224,24 @@ impl Message {
                     "Your sessions on the server go on as before. To end them, sign in and choose “Sign out everywhere”.",
                 ],
             ),
-            Self::SignedOutEverywhere => Words {
-                tells_of_entra: true,
-                ..Words::new(
-                    StatusCode::OK,
-                    Tone::Good,
-                    "You are signed out everywhere",
-                    &[
-                        "All your sessions were ended, and your refresh token was deleted from this server. No process here gets a new token as you until you sign in again.",
-                    ],
-                )
-            },
+            Self::SignedOutEverywhere { holds_at } => {
+                let mut words = Words {
+                    tells_of_entra: true,
+                    ..Words::new(
+                        StatusCode::OK,
+                        Tone::Good,
+                        "You are signed out everywhere",
+                        &[
+                            "All your sessions were ended, and your refresh token was deleted from this server. No process here gets a new token as you until you sign in again.",
+                        ],
+                    )
+                };
+                words.paragraphs.extend(holds_at.map(|at| {
+                    let at = at.to_iso().replace('T', " ").replace('Z', " UTC");
+                    format!("Other servers of this hub hold to it by {at} at the latest, even if they cannot reach its database now.")
+                }));
+                words
+            }
             Self::Declined => Words::new(
                 StatusCode::OK,
                 Tone::Note,
@@ -359,8 +370,8 @@ impl Message {
                 let mut words = Words::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     Tone::Note,
-                    "Too many requests",
-                    &["The hub limits how often one account may ask, so that nobody has to wait for somebody else."],
+                    "Too many people sign in at once",
+                    &["The hub limits how many sign-ins may begin at once. Nothing was done."],
                 );
                 words.paragraphs.push(wait);
                 words

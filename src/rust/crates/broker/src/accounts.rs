@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use entrar_core::guid::Guid;
 use secrecy::SecretString;
@@ -35,6 +36,17 @@ pub struct Versioned {
     pub version: u64,
 }
 
+/// What comes of asking for a turn to use an account's refresh token, where it works once.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    /// Nobody else uses it meanwhile: the newest one, and the turn's name.
+    Given(Versioned, u64),
+    /// Another broker on the same accounts has the turn.
+    Taken,
+    /// The account is not signed in.
+    NotSignedIn,
+}
+
 /// Where the accounts that are signed in are kept.
 ///
 /// A failure is that of the place, such as a database that is down: a refusal to pass on.
@@ -58,6 +70,27 @@ pub trait Accounts: Send + Sync + 'static {
         &self,
         account: AccountId,
     ) -> impl Future<Output = Result<Option<Versioned>, Refusal>> + Send;
+
+    /// Asks for a turn to use the account's refresh token, at all brokers on the same accounts. It ends when a newer one is
+    /// kept, by [`Accounts::end_turn`], or after `longest`. Brokers that share nothing give it to whoever asks: the exchanges of
+    /// one broker queue already.
+    fn take_turn(
+        &self,
+        account: AccountId,
+        longest: Duration,
+    ) -> impl Future<Output = Result<Turn, Refusal>> + Send {
+        let _ = longest;
+        async move {
+            let newest = self.newest(account).await?;
+            Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, 0)))
+        }
+    }
+
+    /// Ends a turn that has brought nothing newer.
+    fn end_turn(&self, account: AccountId, turn: u64) -> impl Future<Output = ()> + Send {
+        let _ = (account, turn);
+        ready(())
+    }
 
     /// Keeps a refresh token that was granted for the one of version `used`, unless a newer one has come since; without a
     /// new one it changes nothing. Whether the account is still signed in: what was granted to one that is not must

@@ -8,29 +8,59 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use entrar_core::resource::Resource;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
 
-use crate::accounts::{AccountId, Accounts, Versioned};
+use crate::accounts::{AccountId, Accounts, Turn, Versioned};
 use crate::entra::{Entra, Granted, Refusal};
 use crate::refusals::Refusals;
 use crate::sign_in::is_of_another;
+
+/// How often another broker's turn is looked at.
+const BETWEEN_TURNS: Duration = Duration::from_millis(20);
+/// How much longer than the exchange's deadline a turn is asked for: what was granted last is kept in it too.
+const BEYOND_THE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The exchanges of the accounts that `A` keeps. A clone is the same.
 pub struct Exchanges<A>(Arc<Inner<A>>);
 
 struct Inner<A> {
-    entra: Arc<Entra>,
+    entra: RwLock<Arc<Entra>>,
     accounts: A,
     queues: Mutex<HashMap<AccountId, Arc<Queue>>>,
     under_way: Mutex<HashMap<Key, UnderWay>>,
+    /// How many exchanges wait for their turn.
+    waiting: AtomicUsize,
+    watch: Option<Box<Watch>>,
+}
+
+type Watch = dyn Fn(&Over<'_>) + Send + Sync;
+
+/// An exchange that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Over<'a> {
+    /// What it was for.
+    pub resource: &'a Resource,
+    /// `ok`, or the error's kind.
+    pub result: &'static str,
+    /// How long it took, the wait for its turn included.
+    pub took: Duration,
+}
+
+/// How many exchanges there are at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Under way, the waiting ones included.
+    pub under_way: usize,
+    /// Waiting for another exchange of the same account to end.
+    pub waiting: usize,
 }
 
 /// What an account's exchanges have in common since its sign-in.
@@ -91,12 +121,48 @@ impl<A: Accounts> Exchanges<A> {
     /// Exchanges of these accounts go to `entra`.
     #[must_use]
     pub fn new(entra: impl Into<Arc<Entra>>, accounts: A) -> Self {
+        Self::with(entra.into(), accounts, None)
+    }
+
+    /// The same; `watch` is told of each exchange that is over, and must not block.
+    #[must_use]
+    pub fn watched(
+        entra: impl Into<Arc<Entra>>,
+        accounts: A,
+        watch: impl Fn(&Over<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(entra.into(), accounts, Some(Box::new(watch)))
+    }
+
+    fn with(entra: Arc<Entra>, accounts: A, watch: Option<Box<Watch>>) -> Self {
         Self(Arc::new(Inner {
-            entra: entra.into(),
+            entra: RwLock::new(entra),
             accounts,
             queues: Mutex::default(),
             under_way: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            watch,
         }))
+    }
+
+    /// From now on exchanges go to `entra`: the same app of the same tenant, which proves itself anew or is reached another
+    /// way. Those under way end as they began. What was refused for one resource may be granted now.
+    pub fn ask(&self, entra: Arc<Entra>) {
+        let mut asked = self.0.entra.write().unwrap_or_else(PoisonError::into_inner);
+        *asked = entra;
+        drop(asked);
+        for queue in lock(&self.0.queues).values() {
+            lock(&queue.refusals).forget_resources();
+        }
+    }
+
+    /// How many exchanges there are now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            under_way: lock(&self.0.under_way).len(),
+            waiting: self.0.waiting.load(Ordering::Relaxed),
+        }
     }
 
     /// Takes the refresh token of an account that has signed in, in the place of an earlier one.
@@ -156,7 +222,9 @@ impl<A: Accounts> Exchanges<A> {
         if let Some(refusal) = lock(&queue.refusals).of(&resource, newest.version, arrived) {
             return Err(refusal);
         }
+        let entra = self.0.entra();
         let call = Call {
+            entra: Arc::clone(&entra),
             key: Key { account, resource },
             queue,
             newest,
@@ -164,9 +232,9 @@ impl<A: Accounts> Exchanges<A> {
             arrived,
         };
         let (outcome, joined) = self.join_or_begin(call);
-        let outcome = timeout_at(arrived + self.0.entra.deadline(), outcome).await;
+        let outcome = timeout_at(arrived + entra.deadline(), outcome).await;
         let Ok(outcome) = outcome else {
-            return Err(self.0.entra.too_slow());
+            return Err(entra.too_slow());
         };
         match outcome.as_deref() {
             Some(Ok(granted)) if joined => Ok(seen_by_late_joiner(granted, arrived)),
@@ -238,8 +306,16 @@ impl<A: Accounts> Exchanges<A> {
     }
 }
 
+impl<A> Inner<A> {
+    fn entra(&self) -> Arc<Entra> {
+        let entra = self.entra.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&entra)
+    }
+}
+
 /// A call that may begin an exchange.
 struct Call<A: Accounts> {
+    entra: Arc<Entra>,
     key: Key,
     queue: Arc<Queue>,
     /// The refresh token when it was asked.
@@ -258,41 +334,69 @@ struct Exchange<A: Accounts> {
 
 impl<A: Accounts> Exchange<A> {
     async fn run(self) -> Result<Granted, Refusal> {
-        let Inner {
-            entra, accounts, ..
-        } = &*self.exchanges;
-        let Call { key, queue, .. } = &self.call;
+        let Call { entra, queue, .. } = &self.call;
         let deadline = self.call.arrived + entra.deadline();
         if !entra.revokes_used_refresh_tokens() {
             let waited = self.call.arrived.elapsed();
-            let outcome = self.exchange(self.call.newest.clone(), deadline).await;
+            let newest = self.call.newest.clone();
+            let outcome = self.exchange(newest, deadline, &mut false).await;
             self.log(&outcome, waited);
             return outcome;
         }
         // Whoever asked first has been told so, and whoever joined may ask again: a request now could outlast them all.
-        let Ok(turn) = timeout_at(deadline, queue.turn.lock()).await else {
-            let outcome = Err(entra.too_slow());
-            self.log(&outcome, self.call.arrived.elapsed());
-            return outcome;
+        let place = Place::new(&self.exchanges.waiting);
+        let in_turn = timeout_at(deadline, queue.turn.lock()).await;
+        let (waited, outcome) = match in_turn {
+            Ok(_turn) => self.exchange_in_turn(deadline, place).await,
+            Err(_) => (self.call.arrived.elapsed(), Err(entra.too_slow())),
         };
-        let waited = self.call.arrived.elapsed();
-        let outcome = async {
-            // The one before may have used up the refresh token of when it was asked.
-            let newest = accounts.newest(key.account).await?;
-            self.exchange(newest.ok_or_else(not_signed_in)?, deadline)
-                .await
-        }
-        .await;
-        drop(turn);
         self.log(&outcome, waited);
         outcome
     }
 
-    async fn exchange(&self, mut used: Versioned, deadline: Instant) -> Result<Granted, Refusal> {
-        let Inner {
-            entra, accounts, ..
-        } = &*self.exchanges;
+    /// The exchange once it is this one's turn among all brokers on the same accounts, and how long that took.
+    async fn exchange_in_turn(
+        &self,
+        deadline: Instant,
+        place: Place<'_>,
+    ) -> (Duration, Result<Granted, Refusal>) {
+        let accounts = &self.exchanges.accounts;
+        let Call { entra, key, .. } = &self.call;
+        let account = key.account;
+        let longest = deadline.saturating_duration_since(Instant::now()) + BEYOND_THE_DEADLINE;
+        let turn = loop {
+            match accounts.take_turn(account, longest).await {
+                Ok(Turn::Given(newest, turn)) => break Ok((newest, turn)),
+                Ok(Turn::NotSignedIn) => break Err(not_signed_in()),
+                Err(refusal) => break Err(refusal),
+                Ok(Turn::Taken) if deadline <= Instant::now() => break Err(entra.too_slow()),
+                Ok(Turn::Taken) => sleep(BETWEEN_TURNS).await,
+            }
+        };
+        let waited = self.call.arrived.elapsed();
+        drop(place);
+        let (newest, turn) = match turn {
+            Ok(turn) => turn,
+            Err(refusal) => return (waited, Err(refusal)),
+        };
+        let mut is_replaced = false;
+        let outcome = self.exchange(newest, deadline, &mut is_replaced).await;
+        if !is_replaced {
+            accounts.end_turn(account, turn).await;
+        }
+        (waited, outcome)
+    }
+
+    /// `is_replaced` says whether a newer refresh token has been kept.
+    async fn exchange(
+        &self,
+        mut used: Versioned,
+        deadline: Instant,
+        is_replaced: &mut bool,
+    ) -> Result<Granted, Refusal> {
+        let accounts = &self.exchanges.accounts;
         let Call {
+            entra,
             key: Key { account, resource },
             queue,
             record,
@@ -320,10 +424,14 @@ impl<A: Accounts> Exchange<A> {
             Ok(mut granted) => {
                 lock(&queue.refusals).granted(resource);
                 let newest = granted.refresh_token.take();
+                let is_newer = newest.is_some();
                 let taken = record.take();
                 let kept = accounts.keep(*account, newest, used.version, taken.clone());
                 match kept.await {
-                    Ok(true) => Ok(granted),
+                    Ok(true) => {
+                        *is_replaced = is_newer;
+                        Ok(granted)
+                    }
                     not_handed_out => {
                         record.put_back(taken);
                         Err(not_handed_out.err().unwrap_or_else(not_signed_in))
@@ -338,12 +446,20 @@ impl<A: Accounts> Exchange<A> {
         }
     }
 
+    /// Tells of it, to the log and to whoever counts.
     fn log(&self, outcome: &Result<Granted, Refusal>, waited: Duration) {
         let error = outcome.as_ref().err().map(Refusal::error);
         let kind = error.as_ref().map_or("ok", |error| error.kind().as_str());
         let correlation_id = error
             .as_ref()
             .and_then(|error| error.details().correlation_id.as_deref());
+        if let Some(watch) = &self.exchanges.watch {
+            watch(&Over {
+                resource: &self.call.key.resource,
+                result: kind,
+                took: self.call.arrived.elapsed(),
+            });
+        }
         info!(
             account = %self.call.key.account,
             resource = self.call.key.resource.as_str(),
@@ -354,6 +470,22 @@ impl<A: Accounts> Exchange<A> {
             correlation_id,
             "exchange"
         );
+    }
+}
+
+/// A place among those that wait, until this is dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

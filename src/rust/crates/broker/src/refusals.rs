@@ -87,6 +87,11 @@ impl Refusals {
         self.claims.take_if(|(refused, _)| refused == resource);
     }
 
+    /// The app proves itself anew: what was refused for its sake may be granted.
+    pub(crate) fn forget_resources(&mut self) {
+        self.resources.clear();
+    }
+
     /// The claims challenge that the next sign-in is to meet: else it brings a refresh token that is refused again.
     pub(crate) fn claims(&self) -> Option<&str> {
         self.claims.as_ref().map(|(_, claims)| claims.as_str())

@@ -22,11 +22,20 @@ pub const WAIT: &str = "wait";
 pub const PAIR: &str = "pair";
 /// Ends an attempt: takes a [`Which`], gives `null`.
 pub const CANCEL: &str = "cancel";
-/// Signs the person out everywhere: takes `{}`, gives the [`Account`] that was signed in, or `null`.
+/// Signs the person out everywhere: takes `{}`, gives a [`SignedOut`].
 pub const SIGN_OUT: &str = "sign_out";
 /// Opens a session for clients that know an address and a cookie only: takes `{}`, gives a [`Session`]. Nobody needs to be
 /// signed in for it: whose tokens it gets is looked up at each exchange.
 pub const OPEN_SESSION: &str = "open_session";
+
+/// What came of a sign-out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SignedOut {
+    /// Who was signed in, if anybody was.
+    pub account: Option<Account>,
+    /// When it holds on every hub that shares the database, in Unix seconds; without it it holds already.
+    pub holds_at: Option<f64>,
+}
 
 /// Who asks, as the hub sees them.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -148,6 +148,17 @@ pub fn named(name: &str) -> Option<&'static str> {
         .map(|(_, _, resource)| resource)
 }
 
+/// The name that a well-known resource has here, in whichever cloud; a slash at its end makes no difference. Azure Database
+/// for MySQL has PostgreSQL's address, and its name.
+#[must_use]
+pub fn name_of(resource: &Resource) -> Option<&'static str> {
+    let given = resource.as_str().trim_end_matches('/');
+    WELL_KNOWN
+        .into_iter()
+        .find(|(_, _, known)| known.trim_end_matches('/').eq_ignore_ascii_case(given))
+        .map(|(_, name, _)| name)
+}
+
 /// Of the candidates the one most like the given text, if any is alike.
 fn most_alike<'a>(
     given: &str,
@@ -343,6 +354,25 @@ mod tests {
             "https://example.com/a.b",
         ] {
             assert_eq!(Resource::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_well_known_resource_has_a_name_in_each_cloud_and_with_or_without_a_slash() {
+        let name = |text: &str| name_of(&Resource::parse(text).unwrap());
+        for (text, expected) in [
+            ("https://storage.azure.com/", Some("storage")),
+            ("https://database.windows.net", Some("sql")),
+            ("https://Graph.microsoft.us", Some("graph")),
+            (DEVOPS, Some("devops")),
+            (
+                "https://ossrdbms-aad.database.windows.net",
+                Some("postgresql"),
+            ),
+            ("https://storage.azure.com/x", None),
+            ("api://my-app", None),
+        ] {
+            assert_eq!(name(text), expected, "{text}");
         }
     }
 

@@ -56,7 +56,9 @@ pub struct Wishes {
 }
 
 impl App {
-    /// Asks the tenant where its endpoints are. The answer to a sign-in comes to `redirect_uri`.
+    /// Asks the tenant where its endpoints are. The answer to a sign-in comes to `redirect_uri`. `works_once` says whether a
+    /// refresh token is revoked once another one was granted for it; without it this is taken for granted of others than
+    /// Entra ID, which tell nobody beforehand.
     ///
     /// # Errors
     /// [`Kind::Misconfigured`] if there is no such tenant; [`Kind::Timeout`] if it takes more than 20 seconds to say; its own
@@ -68,14 +70,14 @@ impl App {
         client_id: Guid,
         auth: ClientAuth,
         redirect_uri: String,
+        works_once: Option<bool>,
     ) -> Result<Self, Error> {
         let discovery = Discovery::of(env, authority, tenant).await?;
         let registration = Registration {
             token_endpoint: discovery.token_endpoint.to_string(),
             client_id: client_id.to_string(),
             auth,
-            // Others than Entra ID may, and nothing says so beforehand.
-            revokes_used_refresh_tokens: !authority.is_a_cloud(),
+            revokes_used_refresh_tokens: works_once.unwrap_or(!authority.is_a_cloud()),
         };
         // Consent is asked for all that the app is registered for at once, where any one resource is named with
         // `.default`.
@@ -90,6 +92,29 @@ impl App {
             graph,
             scope,
             redirect_uri,
+        })
+    }
+
+    /// The same app, which proves itself by `auth` and is reached as `env` says. The tenant is not asked again.
+    ///
+    /// # Errors
+    /// [`Kind::Misconfigured`] if the CA bundle or proxy that the environment names cannot be used.
+    pub fn renewed(&self, env: &Env, auth: ClientAuth) -> Result<Self, Error> {
+        let registration = Registration {
+            token_endpoint: self.discovery.token_endpoint.to_string(),
+            client_id: self.client_id.clone(),
+            auth,
+            revokes_used_refresh_tokens: self.entra.revokes_used_refresh_tokens(),
+        };
+        Ok(Self {
+            env: env.clone(),
+            entra: Arc::new(Entra::new(env.clone(), registration, DEADLINE)?),
+            discovery: self.discovery.clone(),
+            client_id: self.client_id.clone(),
+            tenant: self.tenant,
+            graph: self.graph,
+            scope: self.scope.clone(),
+            redirect_uri: self.redirect_uri.clone(),
         })
     }
 

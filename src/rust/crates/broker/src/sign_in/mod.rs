@@ -121,7 +121,16 @@ impl SignIn {
                 method: _,
                 wishes,
             } = options;
-            let app = App::find(env, &authority, &tenant, client_id, auth, redirect_uri).await?;
+            let app = App::find(
+                env,
+                &authority,
+                &tenant,
+                client_id,
+                auth,
+                redirect_uri,
+                None,
+            )
+            .await?;
             Attempt::new(app, wishes).map(Arc::new)
         };
         let mut lifetime = LIFETIME;

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_emulator::{App, Credential, Options, User};
+use entrar_broker::accounts::InMemory;
+use entrar_broker::exchange::{Exchanges, Load, Over};
 use futures_util::future::{join, join_all, poll_immediate};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::{ADA, BOB, Endpoint, LONG, STORAGE, Session, grant, signed_in};
+use crate::{ADA, BOB, Endpoint, LATER, LONG, STORAGE, Session, grant, session_of, signed_in};
 
 /// Resources that every emulated tenant knows; a slash at the end makes another one.
 const RESOURCES: [&str; 8] = [
@@ -497,4 +499,75 @@ async fn what_was_refused_is_not_asked_again_at_once() {
         session.oauth_error(STORAGE).await;
         assert_eq!(endpoint.requests(), if others_are_asked { 3 } else { 2 });
     }
+}
+
+#[tokio::test]
+async fn how_many_exchanges_wait_can_be_asked_and_each_that_is_over_is_told() {
+    let (endpoint, gate) = gated().await;
+    let told: Arc<Mutex<Vec<(String, &str)>>> = Arc::default();
+    let list = Arc::clone(&told);
+    let exchanges = Exchanges::watched(
+        endpoint.entra(true),
+        InMemory::default(),
+        move |over: &Over<'_>| {
+            let resource = over.resource.as_str().to_owned();
+            list.lock().unwrap().push((resource, over.result));
+        },
+    );
+    signed_in(&exchanges, ADA, "canary-refresh-0".into());
+    let none = Load {
+        under_way: 0,
+        waiting: 0,
+    };
+    assert_eq!(exchanges.load(), none);
+    let session = session_of(exchanges.clone(), ADA, LATER);
+    let watching = async {
+        let two = Load {
+            under_way: 2,
+            waiting: 1,
+        };
+        while exchanges.load() != two {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gate.add_permits(2);
+    };
+    let asked = join(session.ask(STORAGE), session.ask(VAULT));
+    let both = join(asked, timeout(LONG, watching)).await;
+    both.1.unwrap();
+    assert_eq!(exchanges.load(), none);
+    let mut told = told.lock().unwrap().clone();
+    told.sort();
+    let ok = |resource: &str| (resource.to_owned(), "ok");
+    assert_eq!(told, [ok(STORAGE), ok(VAULT)]);
+}
+
+#[tokio::test]
+async fn an_app_that_proves_itself_anew_is_asked_at_once_and_what_is_under_way_ends_as_it_began() {
+    let (before, gate) = gated().await;
+    let after = Endpoint::start(|number| async move { grant(number + 100) }).await;
+    let session = Session::at_entra(&before, LONG);
+    let renewed = async {
+        before.has_seen(1).await;
+        session.exchanges.ask(after.entra(false));
+        let token = access_token(&session.ask(VAULT).await);
+        assert_eq!(token, "canary-access-100");
+        gate.add_permits(1);
+    };
+    let (slow, renewed) = join(session.ask(STORAGE), timeout(LONG, renewed)).await;
+    renewed.unwrap();
+    assert_eq!(access_token(&slow), "canary-access-0");
+    assert_eq!((before.requests(), after.requests()), (1, 1));
+
+    let refusing = Endpoint::start(|_| async {
+        axum::Json(json!({"error": "invalid_client", "error_codes": [7_000_222]})).into_response()
+    })
+    .await;
+    let session = Session::at_entra(&refusing, LONG);
+    for _ in 0..2 {
+        let error = session.oauth_error(STORAGE).await;
+        assert_eq!(error["error_codes"], json!([7_000_222]));
+    }
+    assert_eq!(refusing.requests(), 1);
+    session.exchanges.ask(after.entra(false));
+    access_token(&session.ask(STORAGE).await);
 }

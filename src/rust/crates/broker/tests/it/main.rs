@@ -105,12 +105,7 @@ impl Session {
         deadline: Duration,
         revokes_used_refresh_tokens: bool,
     ) -> Self {
-        let registration = Registration {
-            token_endpoint: token_endpoint_of(&endpoint.authority),
-            client_id: "app".to_owned(),
-            auth: ClientAuth::Public,
-            revokes_used_refresh_tokens,
-        };
+        let registration = endpoint.registration(revokes_used_refresh_tokens);
         Self::new(registration, "canary-refresh-0".into(), deadline)
     }
 
@@ -208,6 +203,22 @@ impl Endpoint {
         let routes = Router::new().fallback(handler);
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { authority, forms }
+    }
+
+    /// A public app here.
+    fn registration(&self, revokes_used_refresh_tokens: bool) -> Registration {
+        Registration {
+            token_endpoint: token_endpoint_of(&self.authority),
+            client_id: "app".to_owned(),
+            auth: ClientAuth::Public,
+            revokes_used_refresh_tokens,
+        }
+    }
+
+    /// Exchanges of such an app.
+    fn entra(&self, revokes_used_refresh_tokens: bool) -> Arc<Entra> {
+        let registration = self.registration(revokes_used_refresh_tokens);
+        Arc::new(Entra::new(Env::fixed(&[], NOW), registration, LONG).unwrap())
     }
 
     fn requests(&self) -> usize {
