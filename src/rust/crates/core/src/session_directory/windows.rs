@@ -96,8 +96,7 @@ pub(super) fn fault(found: &Metadata) -> Option<String> {
 /// Whether the file is of an agent that is not running any more.
 pub(super) fn is_left_over(path: &Path) -> bool {
     let lock = path.with_file_name(LOCK);
-    let held = matches!(File::open(lock), Err(error) if is_in_use(&error));
-    !held
+    !matches!(File::open(lock), Err(error) if is_in_use(&error))
 }
 
 fn is_in_use(error: &io::Error) -> bool {

@@ -334,10 +334,12 @@ mod tests {
 
     #[test]
     fn what_another_installation_of_ours_has_written_goes() {
+        // No name on Windows holds a backslash.
+        let mark = if cfg!(windows) { "" } else { r"\" };
         for helper in [
             &format!("/usr/lib/R/site-library{INSTALLED}"),
             &format!("!'/home/a b/R/4.2{INSTALLED}'"),
-            &format!(r"!'/it'\''s \{INSTALLED}'"),
+            &format!(r"!'/it'\''s {mark}{INSTALLED}'"),
             "/somewhere/target/debug/git-credential-pwb",
         ] {
             let ours = Ours([
