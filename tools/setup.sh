@@ -24,6 +24,8 @@ is_new_enough() { have "$1" && at_least "$("$1" --version 2>/dev/null | cut -d '
 has_rust() { is_new_enough cargo && is_new_enough rustc; }
 has_rust_tools() { [ "$goal" != test ] || { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; }
 has_openssl() { pkg-config --exists openssl 2>/dev/null; }
+# Debian keeps the server's programs apart, by version.
+has_postgres() { have postgres || ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1
 has_python() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
 missing_r_packages() {
@@ -48,6 +50,7 @@ apt_packages() {
     have "$command" || echo "$command"
   done
   [ "$goal" != test ] || have systemd-socket-activate || echo systemd
+  [ "$goal" != test ] || has_postgres || echo postgresql
   # The hub's Debian package is made, and looked at.
   [ "$goal" = demo ] || have dpkg-shlibdeps || echo dpkg-dev binutils
   [ "$goal" = demo ] || have python3 || echo python3
@@ -96,6 +99,15 @@ link_rustup() {
   fi
 }
 
+# The tests run a server of their own: Debian's package is to make none beside it, and to start none.
+want_no_cluster() {
+  settings=/etc/postgresql-common/createcluster.conf
+  if [ ! -e "$settings" ]; then
+    $as_root mkdir -p "${settings%/*}"
+    echo 'create_main_cluster = false' | $as_root tee "$settings" >/dev/null
+  fi
+}
+
 setup_debian() {
   packages=$(apt_packages)
   if has_rust && has_rust_tools && [ -z "$packages" ]; then
@@ -111,6 +123,7 @@ setup_debian() {
     [ -n "$rust_packages" ] || fail "This distribution has no Rust $minimum_rust or newer. Get one from https://rustup.rs and try again."
     packages="$packages $rust_packages"
   fi
+  case " $(echo "$packages" | tr '\n' ' ') " in *' postgresql '*) want_no_cluster ;; esac
   # shellcheck disable=SC2086 # one argument a package
   $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove $packages
   # shellcheck disable=SC2086
@@ -144,6 +157,8 @@ setup_other() {
   Python 3 with its venv module"
     have git && have git-lfs && have openssl || lacking="$lacking
   git, git-lfs, openssl"
+    has_postgres || lacking="$lacking
+  PostgreSQL's server, as the command postgres"
     has_openssl || lacking="$lacking
   OpenSSL with its headers, pkg-config"
     have pandoc || lacking="$lacking

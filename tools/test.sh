@@ -41,8 +41,17 @@ rust() {
       isolated cargo test "${manifest[@]}" --locked --workspace -- --nocapture
 }
 
-# The hub, with local users that its tests make and remove.
-hub() { in_hub test --no-run && isolated bash -c 'cd hub && CARGO_TARGET_DIR=$HUB_TARGET_DIR cargo test --locked -- --nocapture'; }
+# The hub, with local users that its tests make and remove: with its database in a file, and on a server.
+hub() {
+  in_hub test --no-run &&
+    isolated bash -c 'cd hub && CARGO_TARGET_DIR=$HUB_TARGET_DIR cargo test --locked -- --nocapture' &&
+    hub_beside_postgres --lib -- store:: --include-ignored --skip store::tests::durable::child &&
+    hub_beside_postgres --test it -- --skip pages::
+}
+hub_beside_postgres() {
+  isolated env CARGO_TARGET_DIR="$HUB_TARGET_DIR" .build/venv/bin/python -B tests/hub/postgres.py \
+    cargo test --manifest-path hub/Cargo.toml --locked "$@" --nocapture
+}
 
 install() { make --no-print-directory install; }
 air() { .build/venv/bin/air format --check .; }
@@ -125,7 +134,7 @@ hub_way() {
   in_hub build || return
   local python=(timeout --kill-after 60 900 .build/venv/bin/python -B) test
   local -x ENTRAR=$PWD/.lib/entrar/bin/entrar HUB=$HUB_TARGET_DIR/debug/entrar-hub LIBRARY=$PWD/.lib
-  for test in hub demo; do
+  for test in hub demo nodes; do
     isolated "${python[@]}" "tests/hub/test_$test.py" || return
   done
 }

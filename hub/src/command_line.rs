@@ -22,7 +22,7 @@ use crate::operation::admin::{
     SESSIONS, UNBIND,
 };
 use crate::operation::print::{Column, json_lines, table};
-use crate::operation::{check, init};
+use crate::operation::{check, copy, init};
 use crate::serve;
 
 /// How long the hub may take for an administrator's request.
@@ -55,6 +55,8 @@ enum Command {
     },
     /// Try every setting, and say what to do about what is wrong.
     Check,
+    /// Copy the database from its file to a server of PostgreSQL's, while the hub does not serve.
+    Copy(copy::To),
     /// Serve, until the process is told to end.
     Serve,
     /// List who has signed in.
@@ -221,6 +223,10 @@ fn with_runtime(path: &Path, command: Command) -> Result<ExitCode, Error> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Check => checked(&configuration).await,
+            Command::Copy(to) => {
+                copy::copy(&configuration, to).await.map_err(Error::Said)?;
+                Ok(ExitCode::SUCCESS)
+            }
             command => administer(&configuration.socket.path, command).await,
         }
     })
@@ -326,7 +332,9 @@ async fn administer(socket: &Path, command: Command) -> Result<ExitCode, Error> 
             (REMOVE_LAUNCHER, json!({ "name": name }), None)
         }
         Command::Rekey { new_key } => (REKEY, json!({ "new_key": new_key }), None),
-        Command::Init { .. } | Command::Check | Command::Serve => return Ok(ExitCode::SUCCESS),
+        Command::Init { .. } | Command::Check | Command::Copy(_) | Command::Serve => {
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     let result = ask(socket, name, &parameters).await?;
     let mut out = io::stdout().lock();

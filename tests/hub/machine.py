@@ -68,21 +68,34 @@ def fingerprint(certificate):
 
 
 class Machine:
-    """To be used in `with`. `entrar` and `hub` are programs, `library` is where the R package is installed."""
+    """To be used in `with`. `entrar` and `hub` are programs, `library` is where the R package is installed.
 
-    def __init__(self, entrar, hub, library, users, people=BY_RULE):
+    `store` says where the database is, `more` are other settings, and so is `of_tenant`; `tenant` are options of the emulated one.
+    Browsers come to `page` where something else leads them on to the hub. A second hub `beside` a first has its tenant, its page
+    and its key.
+    """
+
+    def __init__(self, entrar, hub, library, users, people=BY_RULE, store='path = "../lib/hub.db"', more="", **others):
         self.entrar, self.sources, self.users, self.people = entrar, (hub, library), users, people
+        self.store, self.more, self.of_tenant = store, more, others.pop("of_tenant", "")
+        self.page, self.options, self.beside = (others.pop(name, None) for name in ("page", "tenant", "beside"))
+        assert not others, others
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             enter = stack.enter_context
             self.ports = [enter(held_port()), enter(held_port())]
             page, rpc = (port.getsockname()[1] for port in self.ports)
-            self.page, self.rpc = f"https://localhost:{page}", f"127.0.0.1:{rpc}"
+            self.listen, self.rpc = f"127.0.0.1:{page}", f"127.0.0.1:{rpc}"
+            self.page = self.page or f"https://localhost:{page}"
             self.directory = Path(enter(tempfile.TemporaryDirectory(prefix="hub-")))
-            self.user = enter(SystemUser("hub"))
-            named = [option for user in self.users for option in ("--user", f"{user.name} <{user.upn}>")]
-            self.tenant = enter(Emulator(self.entrar, "--redirect-uri", f"{self.page}/callback", *named))
+            if self.beside:
+                self.user, self.tenant, self.page = self.beside.user, self.beside.tenant, self.beside.page
+            else:
+                self.user = enter(SystemUser("hub"))
+                named = [option for user in self.users for option in ("--user", f"{user.name} <{user.upn}>")]
+                options = ["--redirect-uri", f"{self.page}/callback", *named, *(self.options or [])]
+                self.tenant = enter(Emulator(self.entrar, *options))
             self._install(*self.sources)
             self._configure()
             self.start()
@@ -107,17 +120,18 @@ class Machine:
 
     def _configure(self):
         at = self.directory.joinpath
-        for name, mode in (("etc", 0o750), ("lib", 0o700), ("run", 0o755), ("tls", 0o755)):
+        for name, mode in (("etc", 0o750), ("lib", 0o700), ("run", 0o755)):
             at(name).mkdir()
             at(name).chmod(mode)
-        self.ca, certificate, key = make_certificates(at("tls"), "DNS:localhost")
-        self.fingerprint = fingerprint(certificate)
-        Path(self.ca).chmod(0o644)
         self.socket = at("run/hub.sock")
         self._give("etc", "lib", "run")
-        self.hub("init", at("etc"))
-        for name, text in (("tls.crt", Path(certificate).read_text()), ("tls.key", Path(key).read_text())):
-            at("etc", name).write_text(text)
+        if self.beside:
+            self.ca, self.fingerprint = self.beside.ca, self.beside.fingerprint
+            for name in ("hub.key", "tls.crt", "tls.key"):
+                shutil.copy(self.beside.directory / "etc" / name, at("etc", name))
+            self._give("etc/hub.key")
+        else:
+            self._make_secrets()
         at("etc/client-secret").write_text(self.tenant.secret)
         at("etc/hub.toml").write_text(f"""
 public_url = "{self.page}"
@@ -127,22 +141,35 @@ id = "{self.tenant.tenant_id}"
 client_id = "{self.tenant.secret_app}"
 authority = "{self.tenant.url}"
 secret_file = "client-secret"
+{self.of_tenant}
 [store]
-path = "../lib/hub.db"
+{self.store}
 key_file = "hub.key"
 [socket]
 path = "{self.socket}"
 uids = ["1000-59999"]
 [web]
-listen = "{self.page.removeprefix("https://").replace("localhost", "127.0.0.1")}"
+listen = "{self.listen}"
 certificate_file = "tls.crt"
 key_file = "tls.key"
 [rpc]
 listen = "{self.rpc}"
-{self.people.format(tenant=self.tenant.tenant_id)}""")
+{self.people.format(tenant=self.tenant.tenant_id)}
+{self.more}""")
         for name in ("tls.key", "client-secret", "hub.toml"):
             at("etc", name).chmod(0o600)
         self._give("etc/tls.crt", "etc/tls.key", "etc/client-secret", "etc/hub.toml")
+
+    def _make_secrets(self):
+        at = self.directory.joinpath
+        at("tls").mkdir()
+        at("tls").chmod(0o755)
+        self.ca, certificate, key = make_certificates(at("tls"), "DNS:localhost")
+        self.fingerprint = fingerprint(certificate)
+        Path(self.ca).chmod(0o644)
+        self.hub("init", at("etc"))
+        shutil.copy(certificate, at("etc/tls.crt"))
+        shutil.copy(key, at("etc/tls.key"))
 
     def _give(self, *names):
         """These are the hub's."""

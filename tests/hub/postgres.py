@@ -107,9 +107,9 @@ class Postgres:
 
     def start(self):
         """Whether it serves."""
-        log = open(self.directory / "log", "ab")
-        command, options = as_nobody([binary("postgres"), "-D", str(self.data)], stdout=log, stderr=log)
-        self.process = subprocess.Popen(command, **options)
+        with open(self.directory / "log", "ab") as log:
+            command, options = as_nobody([binary("postgres"), "-D", str(self.data)], stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, **options)
         end = time.monotonic() + SECONDS
         while self.process.poll() is None and time.monotonic() < end:
             ready = [binary("pg_isready"), "-q", "-h", str(self.socket), "-p", str(self.port)]
@@ -124,6 +124,15 @@ class Postgres:
         if self.process.poll() is None:
             self.process.send_signal(3)
             self.process.wait(SECONDS)
+
+    def signal(self, number):
+        """Sends a signal to the server and to what it has started for its connections."""
+        pid = self.process.pid
+        os.kill(pid, number)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            # One may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def sql(self, text, database="postgres"):
         """What a statement prints."""

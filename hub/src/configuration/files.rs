@@ -38,6 +38,12 @@ impl Near<'_> {
 pub struct SecretFile(PathBuf);
 
 impl SecretFile {
+    /// The file at this path.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// The path.
     #[must_use]
     pub fn path(&self) -> &Path {

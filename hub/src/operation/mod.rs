@@ -2,5 +2,6 @@
 
 pub mod admin;
 pub mod check;
+pub mod copy;
 pub mod init;
 pub mod print;

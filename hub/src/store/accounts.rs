@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::error;
 
 use super::bindings::binding_of_account;
-use super::columns::Row;
+use super::columns::{Row, Value};
 use super::database::Db;
 use super::web_sessions::end_web_sessions_of;
 use super::{AuditRow, Binding, Store, StoreError, audit};
@@ -218,16 +218,21 @@ impl Accounts for Store {
         let client_id = self.client_id.clone();
         let (newer, row) = (granted.clone(), record.clone());
         let run = move |db: &Db<'_>| {
-            let is_signed_in = match &newer {
+            let replaced = match &newer {
                 Some(newer) => keep(db, account, &client_id, newer, used)?,
-                None => version_of(db, account, &client_id)?.is_some(),
+                None => None,
             };
+            let is_signed_in = replaced.is_some() || version_of(db, account, &client_id)?.is_some();
             if let (true, Some(row)) = (is_signed_in, &row) {
                 audit::append(db, row)?;
             }
-            Ok(is_signed_in)
+            Ok((is_signed_in, replaced))
         };
         let kept = self.threads.write_beside(run).await;
+        let kept = kept.map(|(is_signed_in, replaced)| {
+            self.remember_newest(account, granted.clone(), replaced);
+            is_signed_in
+        });
         let kept = match (&self.shared, kept) {
             (Some(shared), Err(StoreError::Unavailable(why))) => {
                 if !shared.memory.keep(account, granted, used) {
@@ -252,6 +257,24 @@ impl Store {
         }
     }
 
+    /// What is to be used next, had the database gone away.
+    fn remember_newest(
+        &self,
+        account: AccountId,
+        granted: Option<SecretString>,
+        version: Option<u64>,
+    ) {
+        if let (Some(memory), Some(refresh_token), Some(version)) =
+            (self.memory(), granted, version)
+        {
+            let newest = Versioned {
+                refresh_token,
+                version,
+            };
+            memory.kept_newest(account, newest);
+        }
+    }
+
     /// Puts a refresh token in the place of the one of its version, if that is still there.
     pub(super) async fn write_newer(
         &self,
@@ -259,6 +282,7 @@ impl Store {
         newer: &Versioned,
     ) -> Result<(), StoreError> {
         let (client_id, newer) = (self.client_id.clone(), newer.clone());
+        let granted = Some(newer.refresh_token.clone());
         let run = move |db: &Db<'_>| {
             let Versioned {
                 refresh_token,
@@ -266,7 +290,9 @@ impl Store {
             } = &newer;
             keep(db, account, &client_id, refresh_token, *version)
         };
-        self.threads.write_beside(run).await.map(|_| ())
+        let replaced = self.threads.write_beside(run).await?;
+        self.remember_newest(account, granted, replaced);
+        Ok(())
     }
 }
 
@@ -428,6 +454,28 @@ fn opened(
     })
 }
 
+/// Whether refresh tokens that meet a condition were sealed with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT tid, oid, client_id, version, sealed, key_id FROM refresh_tokens WHERE {condition}"
+    );
+    let found = db.rows(&sql, parameters, |row| {
+        let client_id: String = row.get(2)?;
+        Ok((row.account(0, 1)?, client_id, row.get(3)?, row.sealed(4)?))
+    })?;
+    for (account, client_id, version, sealed) in &found {
+        opened(db, *account, client_id, *version, sealed)?;
+    }
+    Ok(())
+}
+
 /// Seals refresh tokens anew that are not under the first key; how many.
 pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
     let rows = db.rows(
@@ -458,15 +506,14 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
     Ok(rows.len() as u64)
 }
 
-/// Keeps a newer refresh token in the place of the one that it was granted for, if that is still there. Whether the account is
-/// still signed in.
+/// Keeps a newer refresh token in the place of the one that it was granted for, if that is still there: its version then.
 fn keep(
     db: &Db<'_>,
     account: AccountId,
     client_id: &str,
     granted: &SecretString,
     used: u64,
-) -> Result<bool, StoreError> {
+) -> Result<Option<u64>, StoreError> {
     let version = db.next_version()?;
     let sealed = db.seal(
         &fields(account, client_id, version),
@@ -485,7 +532,7 @@ fn keep(
             i64::try_from(used).unwrap_or(i64::MAX),
         ),
     )?;
-    Ok(replaced > 0 || version_of(db, account, client_id)?.is_some())
+    Ok(u64::try_from(version).ok().filter(|_| replaced > 0))
 }
 
 fn profile_at(row: &Row<'_>, first: usize) -> Result<Profile, StoreError> {

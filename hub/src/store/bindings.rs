@@ -7,7 +7,7 @@ use entrar_core::time::UnixTime;
 
 pub use crate::local_user::LocalUser;
 
-use super::columns::{Parameters, Row};
+use super::columns::{Parameters, Row, Value};
 use super::database::Db;
 use super::{Store, StoreError, UnknownWord, accounts, sessions};
 use crate::seal::Fields;
@@ -179,6 +179,18 @@ fn bind(db: &Db<'_>, binding: &Binding) -> Result<Bound, StoreError> {
         ),
     )?;
     Ok(Bound::New)
+}
+
+/// Whether bindings that meet a condition were made with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    select(db, condition, parameters).map(drop)
 }
 
 /// Signs bindings anew that are not under the first key; how many.

@@ -194,6 +194,18 @@ impl<const N: usize> Parameter for [u8; N] {
     }
 }
 
+impl Parameters for Vec<Value<'_>> {
+    fn values(&self) -> Vec<Value<'_>> {
+        self.clone()
+    }
+}
+
+impl Parameters for &[Value<'_>] {
+    fn values(&self) -> Vec<Value<'_>> {
+        self.to_vec()
+    }
+}
+
 impl<T: Parameters> Parameters for &T {
     fn values(&self) -> Vec<Value<'_>> {
         (**self).values()

@@ -53,6 +53,11 @@ pub enum StoreError {
         /// The newest that this program knows.
         newest: i64,
     },
+    /// Not everything has come to it yet.
+    #[error(
+        "a copy into the database was begun and is not finished: run the same entrar-hub copy again"
+    )]
+    Unfinished,
     /// The file is damaged or no database.
     #[error("{0} is damaged or not a database; put a back-up in its place")]
     Damaged(String),

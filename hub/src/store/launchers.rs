@@ -4,7 +4,7 @@ use entrar_broker::random;
 use entrar_core::time::UnixTime;
 use secrecy::SecretString;
 
-use super::columns::{Parameters, Row};
+use super::columns::{Parameters, Row, Value};
 use super::database::Db;
 use super::{LocalUser, Store, StoreError, sessions};
 use crate::seal::{Fields, RowMac, hash};
@@ -208,6 +208,18 @@ fn fields(launcher: &Launcher, key_hash: &[u8; 32]) -> Fields {
         .optional(network)
         .time(launcher.added_at)
         .time(launcher.expires_at)
+}
+
+/// Whether launchers that meet a condition were made with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    select(db, condition, parameters).map(drop)
 }
 
 /// Writes all launchers anew that are not under the first key; how many.

@@ -117,6 +117,12 @@ impl Memory {
         })
     }
 
+    /// The database has this one now.
+    pub(super) fn kept_newest(&self, account: AccountId, newest: Versioned) {
+        let mut kept = self.kept();
+        kept.newest.0.insert(account, (newest, Instant::now()));
+    }
+
     /// Keeps what was granted for the refresh token of this version while the database is away; whether the account was signed
     /// in within the grace.
     pub(super) fn keep(

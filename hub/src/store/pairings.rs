@@ -4,7 +4,7 @@ use entrar_core::time::UnixTime;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::columns::Parameters;
+use super::columns::{Parameters, Value};
 use super::database::Db;
 use super::{LocalUser, Store, StoreError};
 use crate::seal::{Fields, hash};
@@ -148,6 +148,30 @@ fn permits(
         .collect()
 }
 
+/// Whether permits that meet a condition were made with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check_permits(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    permits(db, condition, parameters).map(drop)
+}
+
+/// The same of pairings.
+///
+/// # Errors
+/// As [`check_permits`].
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    pairings(db, condition, parameters).map(drop)
+}
+
 fn permit_fields(user: &LocalUser, expires_at: UnixTime) -> Fields {
     Fields::of(PERMITS)
         .integer(user.uid.into())
@@ -171,20 +195,27 @@ fn put(
 }
 
 fn pairing(db: &Db<'_>, ticket: &[u8; 32]) -> Result<Option<Kept>, StoreError> {
-    let found = db.row(
-        "SELECT expires_at, sealed, key_id FROM pairings WHERE ticket_hash = ?",
-        (ticket,),
-        |row| {
-            let sealed = row.sealed(1)?;
-            Ok((row.time(0)?, sealed))
-        },
-    )?;
-    let opened = found.map(|(expires_at, sealed)| {
-        let fields = pairing_fields(ticket, expires_at);
+    Ok(pairings(db, "ticket_hash = ?", (ticket,))?.pop())
+}
+
+fn pairings(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: impl Parameters,
+) -> Result<Vec<Kept>, StoreError> {
+    let sql =
+        format!("SELECT ticket_hash, expires_at, sealed, key_id FROM pairings WHERE {condition}");
+    let found = db.rows(&sql, parameters, |row| {
+        let ticket: [u8; 32] = row.get(0)?;
+        let sealed = row.sealed(2)?;
+        Ok((ticket, row.time(1)?, sealed))
+    })?;
+    let opened = found.into_iter().map(|(ticket, expires_at, sealed)| {
+        let fields = pairing_fields(&ticket, expires_at);
         let payload = db.open(PAIRINGS, "a pairing under way", &fields, &sealed)?;
         Ok((expires_at, payload))
     });
-    opened.transpose()
+    opened.collect()
 }
 
 fn pairing_fields(ticket: &[u8; 32], expires_at: UnixTime) -> Fields {

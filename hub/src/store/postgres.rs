@@ -24,8 +24,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::StoreError;
 use super::columns::{Row, Value};
 use super::database::{Connection, Db, EachRow, SharedKeys, check_keys};
-use super::migrations;
 use super::threads::{Job, Threads, Work, lock, next, thread};
+use super::{copy, migrations};
 use crate::configuration::{SecretFile, read_secret};
 use crate::keys::Keys;
 
@@ -159,10 +159,12 @@ pub(super) fn open(server: &Server, keys: Keys) -> Result<Threads, StoreError> {
     if let Some(session) = &first {
         session.begin(Work::Write)?;
         migrations::migrate_postgres(session)?;
-        check_keys(&Db {
+        let db = Db {
             connection: session,
             keys: &keys,
-        })?;
+        };
+        check_keys(&db)?;
+        copy::is_whole(&db)?;
         session.batch("COMMIT")?;
     }
     let (jobs, queue) = channel();
@@ -180,6 +182,16 @@ pub(super) fn open(server: &Server, keys: Keys) -> Result<Threads, StoreError> {
     });
     let running = threads.collect::<Result<Vec<_>, _>>()?;
     Ok(Threads::new(jobs.clone(), jobs, running).with_patience(PATIENCE))
+}
+
+/// A connection for work that may take as long as it takes.
+///
+/// # Errors
+/// What is wrong with the server.
+pub(super) fn alone(server: &Server) -> Result<Session, StoreError> {
+    let session = Arc::new(Connector::new(server)?).session()?;
+    session.batch("SET statement_timeout = 0")?;
+    Ok(session)
 }
 
 fn work(
@@ -357,7 +369,7 @@ impl Session {
         self.with(|client| client.batch_execute(sql))
     }
 
-    fn begin(&self, work: Work) -> Result<(), StoreError> {
+    pub(super) fn begin(&self, work: Work) -> Result<(), StoreError> {
         match work {
             Work::Write => self.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({TURN})")),
             Work::WriteBeside | Work::Read => self.batch("BEGIN"),

@@ -43,97 +43,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{ADA, NOW, Place, user};
-    use super::super::{Binding, BoundBy, From, Launcher, NewSession, OpenedBy, ProfileNames};
+    use super::super::testing::{Place, all_is_there, filled};
     use super::*;
     use crate::keys::Keys;
-    use entrar_broker::accounts::Accounts as _;
-    use secrecy::{ExposeSecret, SecretString};
-
-    /// Something in every table.
-    async fn filled(store: &Store) -> [SecretString; 3] {
-        let ada = user(1_001, "ada");
-        let names = ProfileNames::default();
-        store
-            .sign_in_person(ADA, &names, "canary-refresh".into(), NOW)
-            .await
-            .unwrap();
-        let binding = Binding {
-            account: ADA,
-            user: ada.clone(),
-            by: BoundBy::Rule,
-            bound_at: NOW,
-        };
-        store.bind(&binding).await.unwrap();
-        let session = NewSession {
-            user: ada.clone(),
-            opened_by: OpenedBy::Socket,
-            machine: "node".to_owned(),
-            opened_at: NOW,
-            expires_at: NOW + 60.0,
-        };
-        let (_, cookie) = store.open_session(session).await.unwrap();
-        let web = store.open_web_session(ADA, NOW, NOW + 60.0).await.unwrap();
-        let launcher = Launcher {
-            name: "jupyter".to_owned(),
-            users: vec![ada.clone()],
-            from: From::Uid(998),
-            added_at: NOW,
-            expires_at: NOW + 60.0,
-        };
-        let key = store.add_launcher(&launcher).await.unwrap().unwrap();
-        store.permit(&ada, NOW + 60.0).await.unwrap();
-        store
-            .begin_pairing(&"ticket".into(), b"payload", NOW, NOW + 60.0)
-            .await
-            .unwrap();
-        store
-            .begin_sign_in(&"state".into(), &"browser".into(), b"payload", NOW + 60.0)
-            .await
-            .unwrap();
-        [cookie, web, key]
-    }
-
-    async fn all_is_there(store: &Store, [cookie, web, key]: &[SecretString; 3]) {
-        let refresh = store.newest(ADA).await.unwrap().unwrap().refresh_token;
-        assert_eq!(refresh.expose_secret(), "canary-refresh");
-        assert!(store.binding_of_account(ADA).await.unwrap().is_some());
-        assert!(
-            store
-                .session(cookie.expose_secret(), NOW)
-                .await
-                .unwrap()
-                .is_ok()
-        );
-        assert!(
-            store
-                .web_session(web.expose_secret(), NOW)
-                .await
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            store
-                .launcher(key.expose_secret(), NOW)
-                .await
-                .unwrap()
-                .is_some()
-        );
-        assert!(store.is_permitted(&user(1_001, "ada"), NOW).await.unwrap());
-        let pairing = store
-            .change_pairing("ticket", NOW, |_| Change::None(()))
-            .await;
-        assert!(pairing.unwrap().is_some());
-        assert!(
-            store
-                .read_sign_in("state", "browser", NOW)
-                .await
-                .unwrap()
-                .is_some()
-        );
-    }
-
-    use super::super::Change;
 
     /// The key file without the keys after the first.
     fn forget_old_keys(place: &Place) {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 use subtle::ConstantTimeEq as _;
 
-use super::columns::{Parameters, Row};
+use super::columns::{Parameters, Row, Value};
 use super::database::Db;
 use super::{LocalUser, Store, StoreError};
 use crate::seal::{Fields, hash};
@@ -260,6 +260,18 @@ impl Store {
         };
         self.threads.write(run).await
     }
+}
+
+/// Whether sessions that meet a condition were made with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    select(db, condition, parameters).map(drop)
 }
 
 /// Signs sessions anew that are not under the first key; how many.

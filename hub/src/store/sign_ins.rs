@@ -5,7 +5,7 @@ use entrar_core::time::UnixTime;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::columns::Row;
+use super::columns::{Parameters, Row, Value};
 use super::database::Db;
 use super::{Store, StoreError};
 use crate::seal::{Fields, Sealed, hash};
@@ -98,14 +98,7 @@ impl Store {
 
 /// Seals sign-ins under way anew that are not under the first key; how many.
 pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
-    let found = db.rows(
-        "SELECT state_hash, browser_hash, expires_at, sealed, key_id FROM sign_ins WHERE key_id <> ? LIMIT 100",
-        (first,),
-        |row| {
-            let hashes: ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
-            Ok((hashes, kept_at(row, 2)?))
-        },
-    )?;
+    let found = select(db, "key_id <> ? LIMIT 100", (first,))?;
     for ((state, browser), (expires_at, sealed)) in &found {
         let opened = open(db, state, browser, *expires_at, sealed)?;
         let sealed = db.seal(&fields(state, browser, *expires_at), &opened)?;
@@ -115,6 +108,38 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
         )?;
     }
     Ok(found.len() as u64)
+}
+
+/// Whether sign-ins that meet a condition were sealed with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    for ((state, browser), (expires_at, sealed)) in select(db, condition, parameters)? {
+        open(db, &state, &browser, expires_at, &sealed)?;
+    }
+    Ok(())
+}
+
+/// The hashes that name a sign-in, and what is kept of it.
+type Found = (([u8; 32], [u8; 32]), (UnixTime, Sealed));
+
+fn select(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: impl Parameters,
+) -> Result<Vec<Found>, StoreError> {
+    let sql = format!(
+        "SELECT state_hash, browser_hash, expires_at, sealed, key_id FROM sign_ins WHERE {condition}"
+    );
+    db.rows(&sql, parameters, |row| {
+        let hashes = (row.get(0)?, row.get(1)?);
+        Ok((hashes, kept_at(row, 2)?))
+    })
 }
 
 /// When a sign-in expires, and what is sealed of it, from this column on.

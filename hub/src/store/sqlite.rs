@@ -60,6 +60,24 @@ pub(super) fn open(path: &Path, keys: Keys) -> Result<Threads, StoreError> {
     Ok(Threads::new(to_writer, to_readers, running))
 }
 
+/// A connection to a database that nobody else has open, and nobody else can open for as long as this lives.
+///
+/// # Errors
+/// As [`open`]; [`StoreError::Unavailable`] if somebody has it open.
+pub(super) fn alone(path: &Path, keys: &SharedKeys) -> Result<rusqlite::Connection, StoreError> {
+    let path = place::prepare(path)?;
+    let mut connection = connection(&path)?;
+    // Set before anything is read, it takes the lock that every open connection shares (sqlite.org/wal.html, "Noshm").
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    in_wal_mode(&connection)?;
+    migrations::migrate(&mut connection)?;
+    check_keys(&Db {
+        connection: &connection,
+        keys,
+    })?;
+    Ok(connection)
+}
+
 fn read_all(connection: &rusqlite::Connection, keys: &SharedKeys, jobs: &Mutex<Receiver<Job>>) {
     while let Some(mut job) = next(jobs) {
         // One operation sees one state, however many rows it reads.

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use entrar_broker::accounts::AccountId;
+use entrar_broker::accounts::{AccountId, Accounts as _};
 use entrar_core::guid::Guid;
 use entrar_core::time::UnixTime;
 use rusqlite::Connection;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Database, LocalUser, Server, Store};
+use super::{
+    Binding, BoundBy, Change, Database, From, Launcher, LocalUser, NewSession, OpenedBy,
+    ProfileNames, Server, Store,
+};
 use crate::keys::Keys;
 
 pub(super) const NOW: UnixTime = UnixTime::of_whole(1_795_392_000);
@@ -30,6 +34,89 @@ pub(super) fn user(uid: u32, name: &str) -> LocalUser {
         uid,
         name: name.to_owned(),
     }
+}
+
+/// Something in every table.
+pub(super) async fn filled(store: &Store) -> [SecretString; 3] {
+    let ada = user(1_001, "ada");
+    let names = ProfileNames::default();
+    store
+        .sign_in_person(ADA, &names, "canary-refresh".into(), NOW)
+        .await
+        .unwrap();
+    let binding = Binding {
+        account: ADA,
+        user: ada.clone(),
+        by: BoundBy::Rule,
+        bound_at: NOW,
+    };
+    store.bind(&binding).await.unwrap();
+    let session = NewSession {
+        user: ada.clone(),
+        opened_by: OpenedBy::Socket,
+        machine: "node".to_owned(),
+        opened_at: NOW,
+        expires_at: NOW + 60.0,
+    };
+    let (_, cookie) = store.open_session(session).await.unwrap();
+    let web = store.open_web_session(ADA, NOW, NOW + 60.0).await.unwrap();
+    let launcher = Launcher {
+        name: "jupyter".to_owned(),
+        users: vec![ada.clone()],
+        from: From::Uid(998),
+        added_at: NOW,
+        expires_at: NOW + 60.0,
+    };
+    let key = store.add_launcher(&launcher).await.unwrap().unwrap();
+    store.permit(&ada, NOW + 60.0).await.unwrap();
+    store
+        .begin_pairing(&"ticket".into(), b"payload", NOW, NOW + 60.0)
+        .await
+        .unwrap();
+    store
+        .begin_sign_in(&"state".into(), &"browser".into(), b"payload", NOW + 60.0)
+        .await
+        .unwrap();
+    [cookie, web, key]
+}
+
+pub(super) async fn all_is_there(store: &Store, [cookie, web, key]: &[SecretString; 3]) {
+    let refresh = store.newest(ADA).await.unwrap().unwrap().refresh_token;
+    assert_eq!(refresh.expose_secret(), "canary-refresh");
+    assert!(store.binding_of_account(ADA).await.unwrap().is_some());
+    assert!(
+        store
+            .session(cookie.expose_secret(), NOW)
+            .await
+            .unwrap()
+            .is_ok()
+    );
+    assert!(
+        store
+            .web_session(web.expose_secret(), NOW)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        store
+            .launcher(key.expose_secret(), NOW)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(store.is_permitted(&user(1_001, "ada"), NOW).await.unwrap());
+    let pairing = store
+        .change_pairing("ticket", NOW, |_| Change::None(()))
+        .await;
+    assert!(pairing.unwrap().is_some());
+    assert!(
+        store
+            .read_sign_in("state", "browser", NOW)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 /// Names a server of PostgreSQL's whose databases the tests may make and remove; without it they use files of SQLite's.
@@ -100,11 +187,19 @@ impl Place {
     pub(super) fn database(&self) -> Database {
         match self.url() {
             None => Database::File(self.path("hub.db")),
-            Some(url) => {
-                let server = Server::new(&url, None, None, 4, (self.grace, self.path("journal")));
-                Database::Server(Box::new(server.unwrap()))
-            }
+            Some(_) => Database::Server(Box::new(self.server())),
         }
+    }
+
+    /// The database on the server. Only where the tests have one.
+    pub(super) fn server(&self) -> Server {
+        let url = self.url().unwrap_or_else(|| panic!("{SERVER} is not set"));
+        Server::new(&url, None, None, 4, (self.grace, self.path("journal"))).unwrap()
+    }
+
+    /// The texts that a statement yields on the server.
+    pub(super) fn on_server(&self, sql: &str) -> Vec<String> {
+        on_another_thread(&self.url().unwrap(), sql.to_owned()).unwrap()
     }
 
     fn url(&self) -> Option<String> {

@@ -1,8 +1,10 @@
 //! What the database keeps, what it refuses, and what somebody has who reads or writes the file.
 
+mod copy;
 mod durable;
 mod forged;
 mod shared;
+mod tls;
 
 use std::process::Command;
 

@@ -6,7 +6,7 @@ use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use super::columns::Row;
+use super::columns::{Parameters, Row, Value};
 use super::database::Db;
 use super::{Store, StoreError};
 use crate::seal::{Fields, RowMac, hash};
@@ -93,15 +93,9 @@ impl Store {
         };
         let (id, given) = (id.to_owned(), hash(cookie));
         let run = move |db: &Db<'_>| {
-            let found = db.row(
-                &format!("SELECT {COLUMNS} FROM web_sessions WHERE id = ?"),
-                (&id,),
-                stored_at,
-            )?;
-            let Some((row, mac)) = found else {
+            let Some(row) = select(db, "id = ?", (&id,))?.pop() else {
                 return Ok(None);
             };
-            db.verify(TABLE, &id, &row.fields(), &mac)?;
             let is_same: bool = row.cookie_hash.ct_eq(&given).into();
             Ok((is_same && now < row.expires_at).then_some(WebSession {
                 id: WebSessionId(row.id),
@@ -142,12 +136,36 @@ pub(super) fn end_web_sessions_of(db: &Db<'_>, account: AccountId) -> Result<u64
     Ok(ended)
 }
 
+/// Whether browsers' sessions that meet a condition were made with the keys.
+///
+/// # Errors
+/// [`StoreError::Forged`]; those of the database.
+pub(super) fn check(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: &[Value<'_>],
+) -> Result<(), StoreError> {
+    select(db, condition, parameters).map(drop)
+}
+
+fn select(
+    db: &Db<'_>,
+    condition: &str,
+    parameters: impl Parameters,
+) -> Result<Vec<Stored>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE {condition}");
+    let found = db.rows(&sql, parameters, stored_at)?;
+    let verified = found.into_iter().map(|(row, mac)| {
+        db.verify(TABLE, &row.id, &row.fields(), &mac)?;
+        Ok(row)
+    });
+    verified.collect()
+}
+
 /// Signs browsers' sessions anew that are not under the first key; how many.
 pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM web_sessions WHERE key_id <> ? LIMIT 100");
-    let found = db.rows(&sql, (first,), stored_at)?;
-    for (row, mac) in &found {
-        db.verify(TABLE, &row.id, &row.fields(), mac)?;
+    let found = select(db, "key_id <> ? LIMIT 100", (first,))?;
+    for row in &found {
         let mac = db.mac(&row.fields())?;
         db.execute(
             "UPDATE web_sessions SET mac = ?, key_id = ? WHERE id = ?",

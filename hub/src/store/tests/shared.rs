@@ -163,6 +163,30 @@ async fn people_seen_lately_go_on_while_the_database_is_away_and_nothing_is_lost
 
 #[tokio::test]
 #[ignore = "needs a server: tests/hub/postgres.py"]
+async fn what_was_kept_last_is_what_goes_on_while_the_database_is_away() {
+    let place = Place::new();
+    let store = place.store().await;
+    sign_in(&store, ADA, "first").await;
+    let (_, used) = newest(&store).await.unwrap();
+    let keep = async |token: &str, used| store.keep(ADA, Some(token.into()), used, None).await;
+    assert!(keep("second", used).await.unwrap());
+    place.is_away(true);
+    let (token, second) = newest(&store).await.unwrap();
+    assert_eq!(token, "second");
+    assert!(second > used);
+    assert!(keep("third", second).await.unwrap());
+    place.is_away(false);
+    store.catch_up().await.unwrap();
+    // The next time it goes away too.
+    place.is_away(true);
+    let (token, third) = newest(&store).await.unwrap();
+    assert_eq!(token, "third");
+    place.is_away(false);
+    assert_eq!(newest(&place.store().await).await, Some((token, third)));
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/hub/postgres.py"]
 async fn who_signs_out_at_another_hub_does_not_come_back_with_what_was_granted_meanwhile() {
     let place = Place::new();
     let (one, other) = (place.store().await, place.store().await);

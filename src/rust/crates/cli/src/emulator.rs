@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     certificate: Option<PathBuf>,
     #[command(flatten)]
     lifetime: Lifetime,
+    /// Revoke a refresh token as soon as it was used; Entra ID does not, other providers do
+    #[arg(long)]
+    one_time_refresh_tokens: bool,
     /// What the tenant does in the place of what is asked; may be given several times
     ///
     /// STEP is authorize, code, device_code, device, refresh or app; without it the fault is met whenever a token is granted.
@@ -129,6 +132,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         redirect_uris,
         certificate,
         lifetime: Lifetime { token_lifetime },
+        one_time_refresh_tokens,
         faults,
     } = arguments;
     let certificate = certificate.map(read_certificate).transpose()?;
@@ -143,6 +147,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         },
         auto_consent,
         token_lifetime,
+        revoke_used_refresh_tokens: one_time_refresh_tokens,
         https: https.is_some(),
         faults,
         ..Options::default()
