@@ -30,11 +30,11 @@ use crate::configuration::{SecretFile, read_secret};
 use crate::keys::Keys;
 
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT: Duration = Duration::from_secs(5);
 /// How long the server may take for a statement, and for a lock.
-const STATEMENT: Duration = Duration::from_secs(4);
+const STATEMENT: Duration = Duration::from_secs(8);
 /// How long an operation is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nobody tries again after a connection has not come about.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The lock under which writers take turns. It is the database's, so another hub's on the same server is another one.
