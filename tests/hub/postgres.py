@@ -43,7 +43,9 @@ def binary(name):
 
 def as_nobody(command, **options):
     if os.getuid() == 0:
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+        # It does not outlive a test that is killed.
+        identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=QUIT"]
+        command = ["setpriv", *identity, *command]
     return command, {"stdin": subprocess.DEVNULL, **options}
 
 

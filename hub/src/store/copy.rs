@@ -440,7 +440,10 @@ impl Copying {
                     &table.condition(rows.len()),
                     &table.names(rows),
                 ) {
-                    Err(error @ StoreError::Forged { .. }) => forged = Some(error),
+                    // What cannot even be read was not written by a hub either.
+                    Err(error @ (StoreError::Forged { .. } | StoreError::Fault(_))) => {
+                        forged = Some(error);
+                    }
                     outcome => outcome.map_err(self.of_target())?,
                 }
             }

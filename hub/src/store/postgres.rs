@@ -190,7 +190,8 @@ pub(super) fn open(server: &Server, keys: Keys) -> Result<Threads, StoreError> {
 /// What is wrong with the server.
 pub(super) fn alone(server: &Server) -> Result<Session, StoreError> {
     let session = Arc::new(Connector::new(server)?).session()?;
-    session.batch("SET statement_timeout = 0")?;
+    // Rows are found by their keys, and the server knows nothing of a table yet that is just being filled.
+    session.batch("SET statement_timeout = 0; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")?;
     Ok(session)
 }
 
