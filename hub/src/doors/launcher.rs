@@ -210,7 +210,11 @@ impl Hub {
         let session = NewSession {
             user: user.clone(),
             opened_by: OpenedBy::Launcher(launcher.name.clone()),
-            machine: machine.chars().take(255).collect(),
+            machine: machine
+                .chars()
+                .filter(|symbol| !symbol.is_control())
+                .take(255)
+                .collect(),
             opened_at: now,
             expires_at: now + self.configuration().session,
         };

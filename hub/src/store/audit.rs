@@ -193,13 +193,14 @@ pub(super) fn append(db: &Db<'_>, row: &AuditRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Others have written some of the texts, and rows are many.
-fn cut(text: &Option<String>) -> Option<&str> {
-    let text = text.as_deref()?;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => text.get(..end),
-        None => Some(text),
-    }
+/// Others have written some of the texts, and rows are many. PostgreSQL's texts hold no NUL.
+fn cut(text: &Option<String>) -> Option<String> {
+    let symbols = text.as_deref()?.chars().take(LONGEST);
+    Some(
+        symbols
+            .map(|it| if it == '\0' { ' ' } else { it })
+            .collect(),
+    )
 }
 
 fn rows(db: &Db<'_>, since: UnixTime, newest: u32) -> Result<Vec<Recorded>, StoreError> {

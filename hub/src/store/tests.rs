@@ -455,14 +455,14 @@ async fn a_row_of_the_audit_comes_with_the_refresh_token_and_not_without_an_acco
 async fn a_text_that_somebody_else_wrote_is_cut() {
     let place = Place::new();
     let store = place.store().await;
-    let resource = Some("é".repeat(301));
+    let resource = Some(format!("\0{}", "é".repeat(300)));
     let long = AuditRow {
         resource,
         ..row(Event::Token)
     };
     store.append(&long).await.unwrap();
     let rows = store.rows(NOW, 1).await.unwrap();
-    assert_eq!(rows[0].row.resource, Some("é".repeat(300)));
+    assert_eq!(rows[0].row.resource, Some(format!(" {}", "é".repeat(299))));
 }
 
 #[tokio::test]
