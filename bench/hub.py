@@ -58,6 +58,7 @@ id = "{tenant.id}"
 client_id = "{tenant.secret_app}"
 authority = "{tenant.url}"
 secret_file = "secret"
+refresh_tokens_work_once = false
 [store]
 path = "hub.db"
 key_file = "hub.key"

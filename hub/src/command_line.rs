@@ -210,7 +210,10 @@ fn with_runtime(path: &Path, command: Command) -> Result<ExitCode, Error> {
         .map(PathBuf::from);
     let settings = || Configuration::read(path, credentials.as_deref());
     let configuration = settings()?;
+    // The database's threads want the other half: more workers would wake each other up more often than they help.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.div_ceil(2))
         .enable_all()
         .build()
         .map_err(|error| Error::Said(format!("no runtime: {}", reason(&error))))?;
