@@ -22,6 +22,10 @@ impl Configuration {
         stays!("[tenant] id", tenant.id);
         stays!("[tenant] client_id", tenant.client_id);
         stays!("[tenant] authority", tenant.authority);
+        stays!(
+            "[tenant] refresh_tokens_work_once",
+            tenant.refresh_tokens_work_once
+        );
         stays!("[store] path or url", database);
         stays!("[store] key_file", key_file);
         stays!("[socket] path", socket.path);

@@ -280,6 +280,10 @@ fn a_server_is_named_by_an_address_without_a_secret() {
             "postgresql://hub@db.example.com/entrar?sslmode=disable",
             "by TLS only",
         ),
+        (
+            "postgresql://hub@%2Frun%2Fpostgresql/entrar?hostaddr=10.0.0.1",
+            "past the Unix socket",
+        ),
         ("postgresql://db.example.com/entrar", "names no user"),
         ("postgresql://hub@db.example.com", "no database"),
         ("postgresql:///entrar?user=hub", "names no host"),

@@ -7,6 +7,7 @@ use entrar_broker::accounts::{AccountId, Accounts, Turn, Versioned};
 use entrar_broker::entra::Refusal;
 use entrar_core::time::UnixTime;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 use tracing::error;
 
 use super::bindings::binding_of_account;
@@ -176,9 +177,10 @@ impl Accounts for Store {
     async fn newest(&self, account: AccountId) -> Result<Option<Versioned>, Refusal> {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| newest(db, account, &client_id);
+        let asked = Instant::now();
         let said = self.threads.read(run).await;
         let newest = match self.memory() {
-            Some(memory) => memory.newest(account, said),
+            Some(memory) => memory.newest(account, (asked, said)),
             None => said,
         };
         newest.map_err(refused)
@@ -191,11 +193,20 @@ impl Accounts for Store {
         };
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| take_turn(db, account, &client_id, longest);
-        let turn = self.threads.write_loosely(run).await.map_err(refused)?;
-        if matches!(turn, Turn::Taken) {
-            shared.turns_taken.fetch_add(1, Ordering::Relaxed);
+        let asked = Instant::now();
+        match self.threads.write_loosely(run).await.map_err(refused)? {
+            // What could not be written yet is newer.
+            Turn::Given(newest, turn) => {
+                let newest = shared.memory.newest(account, (asked, Ok(Some(newest))));
+                let newest = newest.map_err(refused)?;
+                Ok(newest.map_or(Turn::NotSignedIn, |newest| Turn::Given(newest, turn)))
+            }
+            Turn::Taken => {
+                shared.turns_taken.fetch_add(1, Ordering::Relaxed);
+                Ok(Turn::Taken)
+            }
+            Turn::NotSignedIn => Ok(Turn::NotSignedIn),
         }
-        Ok(turn)
     }
 
     async fn end_turn(&self, account: AccountId, turn: u64) {

@@ -156,7 +156,11 @@ impl Store {
 }
 
 fn delete_some(db: &Db<'_>, before: UnixTime) -> Result<u64, StoreError> {
-    let any = db.row("SELECT 1 FROM audit WHERE at < ?", (before,), |_| Ok(()))?;
+    let any = db.row(
+        "SELECT 1 FROM audit WHERE at < ? LIMIT 1",
+        (before,),
+        |_| Ok(()),
+    )?;
     if any.is_none() {
         return Ok(0);
     }
@@ -198,7 +202,13 @@ fn cut(text: &Option<String>) -> Option<String> {
     let symbols = text.as_deref()?.chars().take(LONGEST);
     Some(
         symbols
-            .map(|it| if it == '\0' { ' ' } else { it })
+            .map(|it| {
+                if it == '\0' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    it
+                }
+            })
             .collect(),
     )
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use entrar_broker::accounts::AccountId;
 use entrar_core::time::UnixTime;
+use tokio::time::Instant;
 
 pub use crate::local_user::LocalUser;
 
@@ -89,9 +90,10 @@ impl Store {
     /// Those of the database; [`StoreError::Forged`].
     pub async fn binding_of_user(&self, uid: u32) -> Result<Option<Binding>, StoreError> {
         let run = move |db: &Db<'_>| one(db, "uid = ?", (uid,));
+        let asked = Instant::now();
         let said = self.threads.read(run).await;
         match self.memory() {
-            Some(memory) => memory.binding(uid, said),
+            Some(memory) => memory.binding(uid, (asked, said)),
             None => said,
         }
     }

@@ -31,7 +31,10 @@ struct Kept {
     unwritten: HashMap<AccountId, Versioned>,
 }
 
-/// When the database last said so.
+/// What the database says, and when it was asked.
+pub(super) type Said<V> = (Instant, Result<Option<V>, StoreError>);
+
+/// When the database was asked last.
 #[derive(Debug)]
 struct Seen<K, V>(HashMap<K, (V, Instant)>);
 
@@ -46,12 +49,12 @@ impl<K: Eq + Hash, V: Clone> Seen<K, V> {
     fn or_last(
         &mut self,
         key: K,
-        said: Result<Option<V>, StoreError>,
+        (asked, said): Said<V>,
         grace: Duration,
     ) -> Result<Option<V>, StoreError> {
         match said {
             Ok(Some(value)) => {
-                self.0.insert(key, (value.clone(), Instant::now()));
+                self.0.insert(key, (value.clone(), asked));
                 Ok(Some(value))
             }
             Ok(None) => {
@@ -87,7 +90,7 @@ impl Memory {
     pub(super) fn session(
         &self,
         cookie_hash: [u8; 32],
-        said: Result<Option<Session>, StoreError>,
+        said: Said<Session>,
     ) -> Result<Option<Session>, StoreError> {
         self.kept().sessions.or_last(cookie_hash, said, self.grace)
     }
@@ -95,7 +98,7 @@ impl Memory {
     pub(super) fn binding(
         &self,
         uid: u32,
-        said: Result<Option<Binding>, StoreError>,
+        said: Said<Binding>,
     ) -> Result<Option<Binding>, StoreError> {
         self.kept().bindings.or_last(uid, said, self.grace)
     }
@@ -103,7 +106,7 @@ impl Memory {
     pub(super) fn newest(
         &self,
         account: AccountId,
-        said: Result<Option<Versioned>, StoreError>,
+        said: Said<Versioned>,
     ) -> Result<Option<Versioned>, StoreError> {
         let mut kept = self.kept();
         let newest = kept.newest.or_last(account, said, self.grace)?;

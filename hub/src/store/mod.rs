@@ -54,6 +54,7 @@ use database::Db;
 use journal::Journal;
 use memory::Memory;
 use threads::Threads;
+use tracing::error;
 
 /// Where a hub's database is.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,16 +152,23 @@ impl Store {
         } = &**shared;
         memory.forget_old();
         for (account, newer) in memory.unwritten() {
-            self.write_newer(account, &newer).await?;
+            match self.write_newer(account, &newer).await {
+                Err(StoreError::Unavailable(why)) => return Err(StoreError::Unavailable(why)),
+                // It keeps nothing else from being written.
+                Err(error) => error!(%account, %error, "a newer refresh token is not kept"),
+                Ok(()) => {}
+            }
             memory.written(account, &newer);
         }
-        let (rows, length) = journal.rows().await?;
-        if length > 0 {
+        loop {
+            let (rows, length) = journal.rows().await?;
+            if length == 0 {
+                return Ok(());
+            }
             let run = move |db: &Db<'_>| rows.iter().try_for_each(|row| audit::append(db, row));
             self.threads.write_beside(run).await?;
             journal.moved(length).await?;
         }
-        Ok(())
     }
 
     /// Does what is still queued, puts all of it into the one file and closes it. Copies of this store answer

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use entrar_core::tls::{Bundle, Tls};
-use postgres::config::{Host, SslMode};
+use postgres::config::{Host, SslMode, TargetSessionAttrs};
 use postgres::error::SqlState;
 use postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use postgres::{Client, Config, NoTls, Statement};
@@ -38,7 +38,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nobody tries again after a connection has not come about.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The lock under which writers take turns. It is the database's, so another hub's on the same server is another one.
-const TURN: i64 = 0x656e_7472_6172;
+pub(super) const TURN: i64 = 0x656e_7472_6172;
 
 /// Where the database is.
 #[derive(Clone, Debug)]
@@ -96,6 +96,9 @@ impl Server {
             }
             _ => SslMode::Require,
         };
+        if mode == SslMode::Disable && !config.get_hostaddrs().is_empty() {
+            return Err("hostaddr leads past the Unix socket: remove it".to_owned());
+        }
         config.ssl_mode(mode);
         Ok(Self {
             url: url.to_owned(),
@@ -202,6 +205,10 @@ fn work(
     jobs: &Mutex<Receiver<Job>>,
 ) {
     while let Some(mut job) = next(jobs) {
+        if job.is_given_up() {
+            job.answer(Err(lost()));
+            continue;
+        }
         let committed = run(connector, &mut session, keys, &mut job);
         job.answer(committed);
     }
@@ -232,7 +239,12 @@ fn run(
             }
             Work::Write | Work::WriteBeside | Work::WriteLoosely => match current.begin(job.work) {
                 Ok(()) => (transaction(current, &db, job), false),
-                Err(error) => (Err(error), true),
+                // A lock that did not come leaves a transaction behind that nothing more can be done in.
+                Err(error) => {
+                    let was_lost = current.is_closed();
+                    current.close();
+                    (Err(error), was_lost)
+                }
             },
         };
         if !current.is_closed() {
@@ -247,14 +259,16 @@ fn run(
 }
 
 fn transaction(session: &Session, db: &Db<'_>, job: &mut Job) -> Result<(), StoreError> {
-    if job.run(db).is_ok() {
-        return session.batch("COMMIT");
-    }
-    // Nothing is left to undo if this fails: the transaction goes with the connection.
-    if session.batch("ROLLBACK").is_err() {
-        session.close();
-    }
-    Ok(())
+    // Whoever was told that nothing was done must not see it done afterwards.
+    let ended = if job.run(db).is_ok() && !job.is_given_up() {
+        session.batch("COMMIT")
+    } else {
+        // Whoever asked learns why from the job.
+        let _ = session.batch("ROLLBACK").inspect_err(|_| session.close());
+        return Ok(());
+    };
+    // Nothing is left to undo: the transaction goes with the connection.
+    ended.inspect_err(|_| session.close())
 }
 
 /// What connections are made with.
@@ -277,8 +291,12 @@ impl Connector {
             .connect_timeout(CONNECT)
             .tcp_user_timeout(STATEMENT)
             .keepalives_idle(Duration::from_secs(30))
+            // A standby knows of no sign-out before it is told.
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .options(&format!(
-                "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c synchronous_commit=on"
+                "-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} \
+                 -c idle_in_transaction_session_timeout={} -c synchronous_commit=on",
+                2 * milliseconds
             ));
         Ok(Self {
             tls: match config.get_ssl_mode() {
@@ -359,10 +377,17 @@ impl Session {
         &self,
         run: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
     ) -> Result<T, StoreError> {
-        match self.client.borrow_mut().as_mut() {
-            Some(client) => Ok(run(client)?),
-            None => Err(lost()),
+        let done = match self.client.borrow_mut().as_mut() {
+            Some(client) => run(client),
+            None => return Err(lost()),
+        };
+        let is_read_only =
+            |error: &postgres::Error| error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        // The next connection is to one that can be written to, or to none.
+        if done.as_ref().is_err_and(is_read_only) {
+            self.close();
         }
+        Ok(done?)
     }
 
     /// Runs statements without parameters.

@@ -8,6 +8,7 @@ use entrar_core::time::UnixTime;
 use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 
 use super::columns::{Parameters, Row, Value};
 use super::database::Db;
@@ -143,6 +144,7 @@ impl Store {
                 None => Err(refusal),
             })
         };
+        let asked = Instant::now();
         let said = self.threads.read(run).await;
         let Some(memory) = self.memory() else {
             return said;
@@ -152,7 +154,7 @@ impl Store {
             Ok(Err(refused)) => (Ok(None), refused),
             Err(error) => (Err(error), refusal),
         };
-        let found = memory.session(given, said)?;
+        let found = memory.session(given, (asked, said))?;
         Ok(match found {
             Some(session) if session.expires_at <= now => Err(BadCookie::Expired),
             found => found.ok_or(refused),

@@ -165,6 +165,33 @@ impl Place {
         std::thread::sleep(Duration::from_millis(600));
     }
 
+    /// Makes the server take no changes, as a standby does, or take them again; who is connected stays.
+    pub(super) fn is_read_only(&self, is_read_only: bool) {
+        let (server, name) = self.on_server.as_ref().unwrap();
+        let set =
+            format!("ALTER DATABASE {name} SET default_transaction_read_only = {is_read_only}");
+        on_another_thread(server, set).unwrap();
+    }
+
+    /// Holds what writers take turns by, for so many seconds.
+    pub(super) fn hold_turn(&self, seconds: u32) -> std::thread::JoinHandle<()> {
+        let (url, (began, begun)) = (self.url().unwrap(), std::sync::mpsc::channel());
+        let holding = std::thread::spawn(move || {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            let lock = format!(
+                "BEGIN; SELECT pg_advisory_xact_lock({})",
+                super::postgres::TURN
+            );
+            client.batch_execute(&lock).unwrap();
+            began.send(()).unwrap();
+            client
+                .batch_execute(&format!("SELECT pg_sleep({seconds})"))
+                .unwrap();
+        });
+        begun.recv().unwrap();
+        holding
+    }
+
     /// With a file of SQLite's.
     pub(super) fn with_a_file() -> Self {
         let directory = tempfile::tempdir().unwrap();

@@ -462,7 +462,10 @@ async fn a_text_that_somebody_else_wrote_is_cut() {
     };
     store.append(&long).await.unwrap();
     let rows = store.rows(NOW, 1).await.unwrap();
-    assert_eq!(rows[0].row.resource, Some(format!(" {}", "é".repeat(299))));
+    assert_eq!(
+        rows[0].row.resource,
+        Some(format!("\u{FFFD}{}", "é".repeat(299)))
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The threads that a database is used on, so that no async task ever waits for a disk or a server: an operation is put into
 //! a queue, and whoever asked gets its answer when it is done.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -129,10 +129,12 @@ impl Threads {
         }
         let _waiting = Waiting::new(&self.waited_for);
         let (reply, answer) = oneshot::channel();
+        let is_given_up = Arc::new(AtomicBool::new(false));
         let operation = Box::new(Queued {
             run,
             outcome: None,
             reply,
+            is_given_up: Arc::clone(&is_given_up),
         });
         match lock(queue).as_ref() {
             Some(jobs) => jobs
@@ -144,6 +146,8 @@ impl Threads {
             return answer.await.map_err(|_| StoreError::Closed)?;
         };
         let answer = timeout(patience, answer).await;
+        // What was told to have failed is not done later. Who only goes away stops nothing.
+        is_given_up.store(answer.is_err(), Ordering::Release);
         *lock(&self.unanswered_until) = answer.is_err().then(|| Instant::now() + RESPITE);
         answer
             .map_err(|_| unanswered())?
@@ -265,6 +269,11 @@ impl Job {
         self.operation.run(db)
     }
 
+    /// Whether whoever asked was told that it came to nothing, since it took too long.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.operation.is_given_up()
+    }
+
     /// Tells whoever asked: the operation's own outcome, or, where that was good, what came of the commit.
     pub(super) fn answer(self, committed: Result<(), StoreError>) {
         self.operation.answer(committed);
@@ -274,6 +283,7 @@ impl Job {
 /// What [`Job`] says, for an operation of any result.
 trait Operation: Send {
     fn run(&mut self, db: &Db<'_>) -> Result<(), StoreError>;
+    fn is_given_up(&self) -> bool;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -281,6 +291,7 @@ struct Queued<T, F> {
     run: F,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+    is_given_up: Arc<AtomicBool>,
 }
 
 impl<T, F> Operation for Queued<T, F>
@@ -293,6 +304,10 @@ where
         let ran = outcome.as_ref().map(|_| ()).map_err(StoreError::clone);
         self.outcome = Some(outcome);
         ran
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {

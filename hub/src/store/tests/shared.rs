@@ -259,3 +259,47 @@ async fn after_the_grace_nobody_goes_on() {
     assert!(kept.await.is_err());
     assert_eq!(std::fs::read(place.path("journal")).unwrap(), b"");
 }
+
+#[tokio::test]
+#[ignore = "needs a server: tests/hub/postgres.py"]
+async fn a_turn_that_did_not_come_harms_nobody_afterwards() {
+    let place = Place::new();
+    let store = place.store().await;
+    sign_in(&store, ADA, "first").await;
+    let held = place.hold_turn(12);
+    // On each of its connections.
+    let waiting = [(); 4].map(|()| {
+        let store = store.clone();
+        tokio::spawn(async move { store.sign_out(ADA).await })
+    });
+    for waited in waiting {
+        assert!(waited.await.unwrap().is_err());
+    }
+    held.join().unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(newest(&store).await.unwrap().0, "first", "nothing was done");
+    for _ in 0..8 {
+        store.append(&row(Event::Token)).await.unwrap();
+        sign_in(&store, ADA, "second").await;
+    }
+    assert_eq!(store.rows(NOW, 99).await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+#[ignore = "needs a server: tests/hub/postgres.py"]
+async fn a_server_that_takes_no_changes_counts_as_away() {
+    let place = Place::with_grace(Duration::from_secs(1));
+    let store = place.store().await;
+    sign_in(&store, ADA, "first").await;
+    let (_, used) = newest(&store).await.unwrap();
+    place.is_read_only(true);
+    place.is_away(true);
+    place.is_away(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(store.newest(ADA).await.is_err());
+    let kept = store.keep(ADA, Some("second".into()), used, Some(row(Event::Token)));
+    assert!(kept.await.is_err());
+    place.is_read_only(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(newest(&store).await, Some(("first".to_owned(), used)));
+}
