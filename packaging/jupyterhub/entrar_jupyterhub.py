@@ -11,7 +11,7 @@ import asyncio
 import time
 from urllib.parse import quote
 
-from entrar_launcher import Launcher, Refused
+from entrar_launcher import Launcher
 
 # How much of its life a session has when the next one takes its place.
 LEFT = 0.25
@@ -26,7 +26,7 @@ def sessions(c, key_file, **options):
 
 class Hooks:
     def __init__(self, launcher):
-        self.launcher, self.renewals, self.variables = launcher, {}, set()
+        self.launcher, self.renewals, self.variables, self.locks = launcher, {}, set(), {}
 
     async def open(self, spawner):
         """Before a server starts. Without a session it starts all the same, and the log says why there is none."""
@@ -35,7 +35,7 @@ class Hooks:
             spawner.environment.pop(name, None)
         try:
             environment, expires_at = await self._open(spawner)
-        except (Refused, OSError, KeyError) as error:
+        except Exception as error:
             spawner.log.warning("No Azure tokens for %s: %s", spawner.user.name, error)
             return
         self.variables.update(environment)
@@ -46,17 +46,26 @@ class Hooks:
         """After it has stopped."""
         self._forget_renewal(spawner)
         try:
-            await asyncio.to_thread(self.launcher.end, _name(spawner))
-        except (Refused, OSError) as error:
+            # A renewal that is under way goes on though its task is cancelled: what it opens is ended after it.
+            async with self._lock(spawner):
+                await asyncio.to_thread(self.launcher.end, _name(spawner))
+        except Exception as error:
             spawner.log.warning("The session for Azure tokens of %s has not ended: %s", spawner.user.name, error)
 
     def _forget_renewal(self, spawner):
         if renewal := self.renewals.pop(_name(spawner), None):
             renewal.cancel()
 
+    def _lock(self, spawner):
+        return self.locks.setdefault(_name(spawner), asyncio.Lock())
+
     async def _open(self, spawner):
+        return await asyncio.shield(self._open_alone(spawner))
+
+    async def _open_alone(self, spawner):
         machine = f"JupyterHub {spawner.name}".strip()
-        return await asyncio.to_thread(self.launcher.open, spawner.user.name, _name(spawner), machine)
+        async with self._lock(spawner):
+            return await asyncio.to_thread(self.launcher.open, spawner.user.name, _name(spawner), machine)
 
     async def _renew(self, spawner, expires_at):
         """Puts a new cookie into the same file before the old one expires: clients read it anew."""
@@ -64,7 +73,7 @@ class Hooks:
             await asyncio.sleep(max((expires_at - time.time()) * (1 - LEFT), 60))
             try:
                 _, expires_at = await self._open(spawner)
-            except (Refused, OSError, KeyError) as error:
+            except Exception as error:
                 spawner.log.warning("No new session for Azure tokens of %s: %s", spawner.user.name, error)
 
 

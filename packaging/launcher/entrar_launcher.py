@@ -8,9 +8,9 @@ import json
 import os
 import pwd
 import re
-import shutil
 import socket
 import ssl
+import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~%@+-]*")
 
 class Refused(Exception):
     """The hub opens no session. Its text says why, and what to do."""
+
+
+def _remove(directory):
+    """Takes away what a user may have filled: however deep that is, no link is followed, and it does not take for ever."""
+    command = ["rm", "-rf", "--one-file-system", "--", str(directory)]
+    with contextlib.suppress(subprocess.SubprocessError):
+        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -58,7 +65,7 @@ class Launcher:
         own = self.directory / name
         # Root alone writes in the directory above: nobody can put a link there. One that somebody else had is not reused.
         if own.exists() and own.stat().st_uid != person.pw_uid:
-            shutil.rmtree(own)
+            _remove(own)
         if not own.exists():
             own.mkdir(mode=0o700)
             os.chown(own, person.pw_uid, person.pw_gid)
@@ -73,10 +80,12 @@ class Launcher:
         """Ends the session of this name, if there is one, and takes its files away. Raises Refused, or OSError."""
         assert NAME.fullmatch(name), name
         record = self._read(name)
-        shutil.rmtree(self.directory / name, ignore_errors=True)
-        if record is not None:
-            self._ask("/launcher/sessions/end", record)
-            self._record(name).unlink()
+        try:
+            if record is not None:
+                self._ask("/launcher/sessions/end", record)
+                self._record(name).unlink()
+        finally:
+            _remove(self.directory / name)
 
     def _record(self, name):
         return self.directory / f"{name}.session"
