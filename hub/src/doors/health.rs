@@ -22,15 +22,19 @@ use tokio::time::{Instant, timeout};
 
 use crate::health::Away;
 use crate::hub::Hub;
+use crate::store::Counts;
 
 /// How long the database may take to write.
 const PROBE: Duration = Duration::from_secs(3);
 /// How long an answer of the database is good: whoever asks all the time does not make it write all the time.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// Asks the database whether it writes.
+/// Asks the database whether it writes, and what is in it.
 #[derive(Debug, Default)]
-pub struct Probe(Mutex<Option<Instant>>);
+pub struct Probe {
+    asked: Mutex<Option<Instant>>,
+    counting: Mutex<()>,
+}
 
 /// The routes.
 pub fn routes(hub: &Arc<Hub>) -> Router {
@@ -60,7 +64,7 @@ async fn ready(State(hub): State<Arc<Hub>>) -> Response {
 async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
     let is_up = hub.probed().await.is_none();
     let counts = match is_up {
-        true => hub.store.counts(hub.now()).await.ok(),
+        true => hub.counted().await,
         false => None,
     };
     let none = Load {
@@ -78,10 +82,17 @@ async fn metrics(State(hub): State<Arc<Hub>>) -> Response {
 }
 
 impl Hub {
+    /// What is in the database. Counting takes the longer the more people there are: whoever asks all the time keeps one of its
+    /// connections busy, and no more.
+    async fn counted(&self) -> Option<Counts> {
+        let _counting = self.probe.counting.lock().await;
+        self.store.counts(self.now()).await.ok()
+    }
+
     /// Since when the database is away, after it was asked to write.
     pub(crate) async fn probed(&self) -> Option<Away> {
         // One at a time: who comes meanwhile takes the same answer.
-        let mut last = self.probe.0.lock().await;
+        let mut last = self.probe.asked.lock().await;
         if last.is_none_or(|last| last.elapsed() >= GOOD_FOR) {
             match timeout(PROBE, self.store.probe()).await {
                 Ok(Ok(())) => self.health.database_is_back(),

@@ -340,7 +340,8 @@ fn put(
     )?;
     db.execute(
         "INSERT INTO refresh_tokens (tid, oid, client_id, version, sealed, key_id) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT (tid, oid, client_id) DO UPDATE SET version = excluded.version, sealed = excluded.sealed, key_id = excluded.key_id",
+         ON CONFLICT (tid, oid, client_id) DO UPDATE SET version = excluded.version, sealed = excluded.sealed,
+         key_id = excluded.key_id, leased_until = 0",
         (&tid, &oid, client_id, version, sealed.bytes, sealed.key_id),
     )?;
     Ok(())
