@@ -46,6 +46,18 @@ pub(crate) async fn associations(
     Json(all).into_response()
 }
 
+/// `GET /v1/content/{guid}`: as little as a client needs to go on from there.
+pub(crate) async fn content(
+    State(connect): State<Arc<Connect>>,
+    _: Caller,
+    Path(guid): Path<String>,
+) -> Response {
+    if guid != connect.content {
+        return Refusal::NotFound.reply();
+    }
+    Json(json!({"guid": guid, "name": "content", "title": "Emulated content"})).into_response()
+}
+
 /// `GET /v1/oauth/integrations`.
 pub(crate) async fn integrations(State(connect): State<Arc<Connect>>, _: Caller) -> Response {
     if connect.has(FaultKind::ScopesRefused) {

@@ -7,6 +7,7 @@
 //! | route below `{path}/__api__` | what answers |
 //! |---|---|
 //! | `POST /v1/oauth/integrations/credentials` | the exchange, for who has the API key |
+//! | `GET /v1/content/{guid}` | that there is such content |
 //! | `GET /v1/content/{guid}/oauth/integrations/associations` | the integrations that are attached to the content |
 //! | `GET /v1/oauth/integrations`, `GET /v1/oauth/integrations/{guid}` | the integrations, with their scopes |
 //! | `GET /server_settings` | the version, for everybody |
@@ -118,6 +119,7 @@ pub fn app(connect: Arc<Connect>) -> Router {
             "/v1/oauth/integrations/credentials",
             post(exchange::credentials),
         )
+        .route("/v1/content/{guid}", get(listing::content))
         .route(
             "/v1/content/{guid}/oauth/integrations/associations",
             get(listing::associations),
