@@ -1,19 +1,18 @@
-# A base R client of Connect's exchange: what comes of a session token, as the emulated Graph's words for who it is.
-exchange <- function(token, type, audience = NULL) {
-  handle <- curl::new_handle()
-  curl::handle_setheaders(handle, Authorization = paste("Key", Sys.getenv("CONNECT_API_KEY")))
-  fields <- list(
+# What Connect gives for a session token.
+exchange <- function(token, type) {
+  address <- paste0(Sys.getenv("CONNECT_SERVER"), "__api__/v1/oauth/integrations/credentials")
+  request <- httr2::req_headers(
+    httr2::request(address),
+    Authorization = paste("Key", Sys.getenv("CONNECT_API_KEY"))
+  )
+  request <- httr2::req_body_form(
+    request,
     grant_type = "urn:ietf:params:oauth:grant-type:token-exchange",
     subject_token_type = sprintf("urn:posit:connect:%s-session-token", type),
-    subject_token = token,
-    audience = audience
+    subject_token = token
   )
-  fields <- Filter(Negate(is.null), fields)
-  values <- vapply(fields, utils::URLencode, "", reserved = TRUE)
-  curl::handle_setopt(handle, postfields = paste0(names(fields), "=", values, collapse = "&"))
-  address <- paste0(Sys.getenv("CONNECT_SERVER"), "__api__/v1/oauth/integrations/credentials")
-  reply <- curl::curl_fetch_memory(address, handle)
-  list(status = reply$status_code, body = jsonlite::fromJSON(rawToChar(reply$content)))
+  reply <- httr2::req_perform(httr2::req_error(request, is_error = function(reply) FALSE))
+  list(status = httr2::resp_status(reply), body = httr2::resp_body_json(reply))
 }
 
 visitor_token <- function(request) request$HTTP_POSIT_CONNECT_USER_SESSION_TOKEN
@@ -28,8 +27,7 @@ name_on_graph <- function(azure, token) {
 }
 
 test_that("R is content, and its visitors are who they are", {
-  skip_if_not_installed("curl")
-  skip_if_not_installed("jsonlite")
+  skip_if_not_installed("httr2")
   local_session("http://127.0.0.1:1")
   azure <- local_emulated_azure(connect = list(viewer = "graph", path = "/connect"))
   expect_identical(Sys.getenv("POSIT_PRODUCT"), "CONNECT")
@@ -49,8 +47,7 @@ test_that("R is content, and its visitors are who they are", {
 })
 
 test_that("the content has integrations of its own, or none", {
-  skip_if_not_installed("curl")
-  skip_if_not_installed("jsonlite")
+  skip_if_not_installed("httr2")
   local_session(NA)
   own <- function() {
     exchange(readLines(Sys.getenv("CONNECT_CONTENT_SESSION_TOKEN_FILE"), warn = FALSE), "content")
