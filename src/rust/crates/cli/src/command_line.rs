@@ -138,8 +138,8 @@ enum Setup {
 /// own session token or a visitor's. If it listens at 127.0.0.1:$ENTRAR_DEMO_PORT, visitors come in by the addresses that are
 /// printed to stderr; each has a front door of their own, which puts their session token on their requests.
 ///
-/// R finds the package that this command was installed with. git asks git-credential-pwb for credentials of Azure
-/// DevOps, which is not emulated.
+/// R finds the package that this command was installed with. In a session, git asks git-credential-pwb for credentials of
+/// Azure DevOps, which is not emulated.
 ///
 /// Exits with COMMAND's own code: 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be
 /// run. Everything else that goes wrong is 1.
