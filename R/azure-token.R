@@ -75,14 +75,21 @@ azure_token <- function(resource, refresh = FALSE, session = NULL, identity = NU
     stop("`refresh` must be TRUE or FALSE.")
   }
   resource <- check_resource(resource, call)
-  fresh_token(resource, refresh, call, token_subject(session, identity, resource, call))$access_token
+  fresh_token(
+    resource,
+    refresh,
+    call,
+    token_subject(session, identity, resource, call)
+  )$access_token
 }
 
 #' @rdname azure_token
 #' @export
 azure_headers <- function(resource, session = NULL, identity = NULL) {
   structure(
-    list(Authorization = paste("Bearer", azure_token(resource, session = session, identity = identity))),
+    list(
+      Authorization = paste("Bearer", azure_token(resource, session = session, identity = identity))
+    ),
     namespace = own_namespace,
     class = "entrar_headers"
   )

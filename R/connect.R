@@ -127,7 +127,10 @@ end_visitor <- function(id) {
 request_handle <- function(request, resource, call) {
   is_request <- is.environment(request) || is.list(request)
   if (!is_request) {
-    stop("`session` must be the session of a Shiny app or the request of a plumber API.", call. = FALSE)
+    stop(
+      "`session` must be the session of a Shiny app or the request of a plumber API.",
+      call. = FALSE
+    )
   }
   token <- request[["HTTP_POSIT_CONNECT_USER_SESSION_TOKEN"]]
   made <- handle(new_id(), "viewer")
@@ -147,7 +150,11 @@ check_subject <- function(subject, call, resource = NA_character_) {
   }
   here <- root_of(shiny_session())
   if (!is.null(known$session) && !is.null(here) && !identical(here, known$session)) {
-    stop_no_visitor("it was made for another visitor than the one whose session this is", resource, call)
+    stop_no_visitor(
+      "it was made for another visitor than the one whose session this is",
+      resource,
+      call
+    )
   }
   invisible()
 }
@@ -188,7 +195,10 @@ named_integration <- function(resource) {
   }
   good <- is.character(given) && !anyNA(given) && length(names(given)) == length(given)
   if (!good) {
-    stop("The option `entrar.connect_integrations` must be GUIDs with names: c(storage = \"GUID\").", call. = FALSE)
+    stop(
+      "The option `entrar.connect_integrations` must be GUIDs with names: c(storage = \"GUID\").",
+      call. = FALSE
+    )
   }
   without_slash <- function(address) sub("/$", "", address)
   resources <- vapply(names(given), function(name) without_slash(check_resource(name, NULL)), "")

@@ -75,7 +75,12 @@ c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
     part
   })
   first <- parts[[1]]
-  new_token(do.call(c, fields), attr(first, "resource"), attr(first, "sent"), attr(first, "identity"))
+  new_token(
+    do.call(c, fields),
+    attr(first, "resource"),
+    attr(first, "sent"),
+    attr(first, "identity")
+  )
 }
 # nolint end
 
