@@ -1,7 +1,5 @@
 # A plumber API as content: who asks is the request's visitor.
 
-source("token.R")
-
 get_from <- function(service, path, token) {
   address <- paste0(Sys.getenv(paste0("ENTRAR_DEMO_", service)), path)
   connection <- url(address, headers = c(Authorization = paste("Bearer", token)))
@@ -25,15 +23,15 @@ or_error <- function(code, res) {
 api <- plumber::pr()
 api <- plumber::pr_get(api, "/me", function(req, res) {
   or_error(
-    jsonlite::fromJSON(get_from("GRAPH", "/v1.0/me", azure_token("graph", session = req))),
+    jsonlite::fromJSON(get_from("GRAPH", "/v1.0/me", entrar::azure_token("graph", session = req))),
     res
   )
 })
 # Without a request there is no visitor, and the content has to be meant in so many words.
-api <- plumber::pr_get(api, "/nobody", function(res) or_error(azure_token("graph"), res))
+api <- plumber::pr_get(api, "/nobody", function(res) or_error(entrar::azure_token("graph"), res))
 api <- plumber::pr_get(api, "/containers", function(res) {
   or_error(
-    get_from("BLOB", "?comp=list", azure_token("storage", identity = "content")),
+    get_from("BLOB", "?comp=list", entrar::azure_token("storage", identity = "content")),
     res
   )
 })

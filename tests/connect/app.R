@@ -2,7 +2,6 @@
 # and again, in all the ways in which a token of another visitor could get in.
 
 library(shiny)
-source("token.R")
 
 name_of <- function(token) {
   address <- paste0(Sys.getenv("ENTRAR_DEMO_GRAPH"), "/v1.0/me")
@@ -14,7 +13,7 @@ name_of <- function(token) {
 
 # The name, or which error there was in its place. On a slow machine a token may expire on its way.
 visitor <- function(...) {
-  token <- tryCatch(azure_token("graph", ...), entrar_error = identity)
+  token <- tryCatch(entrar::azure_token("graph", ...), entrar_error = identity)
   if (inherits(token, "entrar_error")) {
     return(paste("error:", token$kind))
   }

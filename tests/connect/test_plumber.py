@@ -34,8 +34,8 @@ class Plumber(unittest.TestCase):
         # plumber puts each value into a list of one.
         return visitor, self.get(visitor).json()["displayName"][0]
 
-    def assert_refused(self, reply):
-        self.assertEqual((reply.status_code, reply.json()), (403, {"error": ["no_session"]}))
+    def assert_refused(self, reply, kind):
+        self.assertEqual((reply.status_code, reply.json()), (403, {"error": [kind]}))
 
     def test_ten_visitors_at_once_for_longer_than_a_token_lives(self):
         end = time.monotonic() + LIFETIME + 1
@@ -45,12 +45,12 @@ class Plumber(unittest.TestCase):
 
     def test_who_has_not_signed_in_gets_nobodys_token(self):
         self.name(VISITOR)
-        self.assert_refused(self.get(NOBODY))
-        self.assert_refused(self.get(NOBODY, **FORGED))
+        self.assert_refused(self.get(NOBODY), "sign_in_required")
+        self.assert_refused(self.get(NOBODY, **FORGED), "sign_in_required")
 
     def test_a_request_that_was_not_given_is_no_visitor(self):
         self.name(VISITOR)
-        self.assert_refused(self.get(VISITOR, "nobody"))
+        self.assert_refused(self.get(VISITOR, "nobody"), "no_session")
 
     def test_the_content_may_ask_for_itself(self):
         self.assertIn("measurements", self.get(NOBODY, "containers").text)

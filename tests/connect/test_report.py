@@ -26,7 +26,7 @@ class Report(unittest.TestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         page = (Path(directory) / "report.html").read_text()
-        self.assertIn("## Error", page)
+        self.assertIn("there is no visitor here", page)
         self.assertIn("measurements", page)
         for shown in (page, done.stderr):
             self.assertNotIn("canary", shown)
