@@ -11,3 +11,5 @@ expect_environment <- function(expected) {
   )
   expect_identical(differ, character())
 }
+
+visitor_token <- function(request) request$HTTP_POSIT_CONNECT_USER_SESSION_TOKEN

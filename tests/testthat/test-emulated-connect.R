@@ -15,7 +15,6 @@ exchange <- function(token, type) {
   list(status = httr2::resp_status(reply), body = httr2::resp_body_json(reply))
 }
 
-visitor_token <- function(request) request$HTTP_POSIT_CONNECT_USER_SESSION_TOKEN
 
 name_on_graph <- function(azure, token) {
   connection <- url(
