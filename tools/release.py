@@ -34,6 +34,9 @@ TARGETS = [
 ]
 # Of a crate, what no build reads. Licences stay.
 UNREAD = {"tests", "benches", "ci", ".github", "fuzz"}
+PICTURES = {".svg", ".png", ".gif", ".jpg", ".jpeg"}
+# The tables of a crate by processor, of which R has these.
+PROCESSORS = {"linux-raw-sys": ("src", {"x86_64", "aarch64"})}
 LARGEST = 10_000_000
 
 
@@ -120,6 +123,7 @@ def vendor(workspace):
             for unread in UNREAD:
                 # A module may have such a name; what is beside the manifest is none.
                 shutil.rmtree(crate / unread, ignore_errors=True)
+            leave_out(crate, package["name"])
         else:
             leave_the_name(crate)
         # Files are missing, so that none is listed; the crate's own checksum is what the lock file asks for.
@@ -133,6 +137,18 @@ def vendor(workspace):
         '[source.crates-io]\nreplace-with = "vendored-sources"\n\n[source.vendored-sources]\ndirectory = "vendor"\n'
     )
     return len(used)
+
+
+def leave_out(crate, name):
+    """Pictures, and what is for other processors."""
+    for file in crate.rglob("*"):
+        if file.suffix in PICTURES:
+            file.unlink()
+    if name in PROCESSORS:
+        place, wanted = PROCESSORS[name]
+        for directory in (crate / place).iterdir():
+            if directory.is_dir() and directory.name not in wanted:
+                shutil.rmtree(directory)
 
 
 def leave_the_name(crate):

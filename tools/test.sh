@@ -56,6 +56,8 @@ hub_beside_postgres() {
 }
 
 install() { make --no-print-directory install; }
+# That who wrote the crates that are compiled in is told. The tarball itself takes minutes: `make release`.
+authors() { python3 -B tools/release.py authors --check; }
 air() { .build/venv/bin/air format --check .; }
 lint() { Rscript --vanilla tools/lint.R; }
 document() { Rscript --vanilla tools/document.R .lib --check; }
@@ -225,7 +227,7 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in
+    rustfmt clippy rust hub install authors air lint document testthat check posit_sdk azure_python azure_r sign_in
     connect hub_way launchers packaging azure_devops sql bench documentation site leaks
   )
 fi

@@ -458,13 +458,13 @@ fn parsed(text: &str) -> Result<Address, Error> {
 }
 
 fn none_on_connect() -> Error {
-    let message = "on Posit Connect there is no session of a person's own, only content and its visitors";
+    let message =
+        "on Posit Connect there is no session of a person's own, only content and its visitors";
     Error::new(Kind::NoSession, message).remedied(Some(ON_CONNECT))
 }
 
 /// What to do on Posit Connect.
-const ON_CONNECT: &str =
-    "In R, tokens are got for the visitor of the content, or for the content itself: see ?entrar::`entrar-connect`.";
+const ON_CONNECT: &str = "In R, tokens are got for the visitor of the content, or for the content itself: see ?entrar::`entrar-connect`.";
 
 fn no_session(env: &Env) -> Error {
     let message = if posit::is(env, WORKBENCH) {
