@@ -182,9 +182,9 @@ session_token <- function(subject, resource, call) {
   token
 }
 
-ask_connect <- function(resource, subject, call) {
+ask_connect <- function(resource, subject, call, timeout = call_timeout()) {
   token <- session_token(subject, resource, call)
-  unless_interrupted(connect_token(resource, token, named_integration(resource), call_timeout()))
+  unless_interrupted(connect_token(resource, token, named_integration(resource), timeout))
 }
 
 # The GUID that the author has named for a resource.

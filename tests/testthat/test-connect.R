@@ -68,7 +68,12 @@ test_that("what was made for one visitor is an error for another, and after they
   token$refresh()
   expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
   saved <- serialize(token, NULL)
-  expect_false(grepl(visitor_token(first$request), rawToChar(saved[saved != 0]), fixed = TRUE))
+  expect_false(grepl(
+    visitor_token(first$request),
+    rawToChar(saved[saved != 0]),
+    fixed = TRUE,
+    useBytes = TRUE
+  ))
   first$close()
   expect_identical(kind_of(token$refresh()), "no_session")
   expect_identical(kind_of(azure_token("graph", session = first)), "no_session")
@@ -154,12 +159,11 @@ test_that("the content's token file may be empty, gone or another each time", {
   own <- function() kind_of(nchar(azure_token("storage", refresh = TRUE, identity = "content")) > 0)
   expect_true(own())
   expect_true(own())
-  withr::local_envvar(
-    CONNECT_CONTENT_SESSION_TOKEN_FILE = withr::local_tempfile(lines = character())
-  )
-  expect_identical(own(), "bad_cookie")
-  withr::local_envvar(CONNECT_CONTENT_SESSION_TOKEN_FILE = "/nowhere/token")
-  expect_identical(own(), "bad_cookie")
+  with_file <- function(path, code) {
+    withr::with_envvar(c(CONNECT_CONTENT_SESSION_TOKEN_FILE = path), code)
+  }
+  expect_identical(with_file(withr::local_tempfile(lines = character()), own()), "bad_cookie")
+  expect_identical(with_file("/nowhere/token", own()), "bad_cookie")
 })
 
 test_that("an opaque token is handed out, and not kept", {
@@ -187,4 +191,22 @@ test_that("elsewhere several visitors of an app are worth one warning", {
     "all of them get tokens of the one who runs it"
   )
   expect_no_warning(azure_token("graph", session = second))
+})
+
+test_that("the report knows Connect, and asks for whom there is", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", content = "storage"))
+  report <- azure_sitrep("graph")
+  expect_identical(report$place$name, "connect")
+  expect_null(report$place$failure)
+  expect_identical(report$resources[[1]]$failure$kind, "no_session")
+  expect_true(report$connect[["CONNECT_SERVER"]])
+  granted <- in_session(azure$session(ada), azure_sitrep("graph"))$resources[[1]]
+  expect_true(granted$granted)
+  expect_identical(granted$account, ada)
+  withr::local_options(entrar.connect_identity = "content")
+  expect_true(azure_sitrep("storage")$resources[[1]]$granted)
+  shown <- format(azure_sitrep("storage"))
+  expect_match(shown, "Connect +it has set CONNECT_SERVER, CONNECT_API_KEY", all = FALSE)
+  expect_false(any(grepl("canary", shown)))
 })
