@@ -34,9 +34,12 @@ TARGETS = [
 ]
 # Of a crate, what no build reads. Licences stay.
 UNREAD = {"tests", "benches", "ci", ".github", "fuzz"}
+UNREAD_FILES = {"Cargo.lock", "Cargo.toml.orig", ".cargo_vcs_info.json", "CHANGELOG.md"}
 PICTURES = {".svg", ".png", ".gif", ".jpg", ".jpeg"}
 # The tables of a crate by processor, of which R has these.
 PROCESSORS = {"linux-raw-sys": ("src", {"x86_64", "aarch64"})}
+# Crates with a directory for each of their features, below this one.
+BY_FEATURE = {"windows-sys": "src/Windows"}
 LARGEST = 10_000_000
 
 
@@ -92,8 +95,8 @@ def metadata(workspace, *options):
 
 
 def crates_in_use(workspace):
-    """The crates that a build on one of R's platforms compiles, by id: what cargo says of each."""
-    used = {}
+    """The crates that a build on one of R's platforms compiles, by id: what cargo says of each, with the `features` in use."""
+    used, features = {}, {}
     for target in TARGETS:
         said = metadata(workspace, "--locked", "--filter-platform", target)
         nodes = {node["id"]: node for node in said["resolve"]["nodes"]}
@@ -107,23 +110,26 @@ def crates_in_use(workspace):
             deps = nodes[one]["deps"]
             waiting += [dep["pkg"] for dep in deps if any(kind["kind"] != "dev" for kind in dep["dep_kinds"])]
         used |= {one: packages[one] for one in seen if packages[one]["source"]}
-    return used
+        for one in seen:
+            features.setdefault(one, set()).update(nodes[one]["features"])
+    return {one: package | {"features": features[one]} for one, package in used.items()}
 
 
 def vendor(workspace):
     """Puts the crates beside the workspace, as one archive, with the configuration that leads cargo to it."""
-    used = {(it["name"], it["version"]) for it in crates_in_use(workspace).values()}
+    used = {(it["name"], it["version"]): it["features"] for it in crates_in_use(workspace).values()}
     scratch = workspace / "vendor"
     options = ("--locked", "--versioned-dirs", "--manifest-path", str(workspace / "Cargo.toml"))
     subprocess.run(("cargo", "vendor", "--quiet", *options, str(scratch)), check=True, stdout=subprocess.DEVNULL)
     for crate in scratch.iterdir():
         package = tomllib.loads((crate / "Cargo.toml").read_text())["package"]
         checksum = json.loads((crate / ".cargo-checksum.json").read_text())["package"]
-        if (package["name"], package["version"]) in used:
+        features = used.get((package["name"], package["version"]))
+        if features is not None:
             for unread in UNREAD:
                 # A module may have such a name; what is beside the manifest is none.
                 shutil.rmtree(crate / unread, ignore_errors=True)
-            leave_out(crate, package["name"])
+            leave_out(crate, package["name"], features)
         else:
             leave_the_name(crate)
         # Files are missing, so that none is listed; the crate's own checksum is what the lock file asks for.
@@ -139,11 +145,17 @@ def vendor(workspace):
     return len(used)
 
 
-def leave_out(crate, name):
-    """Pictures, and what is for other processors."""
+def leave_out(crate, name, features):
+    """Pictures, and what is for other processors or features."""
     for file in crate.rglob("*"):
-        if file.suffix in PICTURES:
+        if file.suffix in PICTURES or file.parent == crate and file.name in UNREAD_FILES:
             file.unlink()
+    if name in BY_FEATURE:
+        place = crate / BY_FEATURE[name]
+        for directory in sorted((it for it in place.rglob("*") if it.is_dir()), reverse=True):
+            feature = "_".join(directory.relative_to(place).parts)
+            if not any(it == feature or it.startswith(feature + "_") for it in features):
+                shutil.rmtree(directory)
     if name in PROCESSORS:
         place, wanted = PROCESSORS[name]
         for directory in (crate / place).iterdir():
