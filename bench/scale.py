@@ -179,27 +179,27 @@ def spent(parts):
     return taken
 
 
+def used_by_children():
+    """The seconds of those that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def load(nodes, connections, requests, cookies, parts=None):
     """Has people ask. `parts` are process ids by name, whose shares are told."""
-    before = spent(parts or {})
+    before, of_children = spent(parts or {}), used_by_children()
     command = [TOOL, "load", "people", ",".join(node.address for node in nodes), str(connections), str(requests), cookies]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said, why = process.communicate()
     if process.returncode:
         raise RuntimeError(why[:2000])
     cpu = {name: taken - before.get(name, 0) for name, taken in spent(parts or {}).items()}
-    # As the last child that was waited for: whoever asks is gone by now.
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu["who asks"] = used.ru_utime + used.ru_stime - load.before
-    load.before = used.ru_utime + used.ru_stime
+    cpu["who asks"] = used_by_children() - of_children
     cpu["others"] = max(cpu.pop("all") - sum(cpu.values()), 0)
     median, slow, rate, failed, seconds = said.split()
     if int(failed):
         print(why[:300], file=sys.stderr)
     return Load(float(median) / 1e3, float(slow) / 1e3, float(rate), int(failed), float(seconds), cpu)
-
-
-load.before = 0
 
 
 def directly(tenant):
