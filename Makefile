@@ -14,7 +14,7 @@ SOURCES := $(shell find DESCRIPTION NAMESPACE configure tools/config.R tools/msr
   src/*.c src/*.in src/install.libs.R src/rust/Cargo.toml src/rust/Cargo.lock src/rust/crates \
   \( -name tests -o -path "*/broker/examples" \) -prune -o -print 2>/dev/null)
 
-.PHONY: help demo test check bench document format install site hub hub-deb hub-demo clean
+.PHONY: help demo test check bench document format install site release hub hub-deb hub-demo clean
 
 help:
 	@echo 'make demo      sign in to an emulated tenant and spend tokens from R'
@@ -28,6 +28,7 @@ help:
 	@echo 'make format    format R and Rust code'
 	@echo 'make install   install into .lib'
 	@echo 'make site      the documentation as web pages, in .build/site'
+	@echo 'make release   the source package that installs without a network, in .build/release'
 	@echo 'make clean     remove everything built'
 
 demo:
@@ -74,6 +75,11 @@ hub-demo:
 	@tools/setup.sh hub
 	@$(MAKE) --no-print-directory install hub
 	@HUB_DEMO_USER=$(HUB_DEMO_USER) hub/demo.sh .lib/entrar/bin/entrar $(HUB_TARGET_DIR)/release/entrar-hub .lib
+
+# Building its vignettes installs it once.
+release:
+	@tools/setup.sh test
+	python3 -B tools/release.py build .build/release
 
 site:
 	@tools/setup.sh test

@@ -2,11 +2,11 @@
 
 # The class has the fields and methods of AzureAuth's, as far as AzureRMR, AzureGraph, AzureKeyVault,
 # AzureStor and Microsoft365R use them. AzureAuth itself is not needed.
-new_azure_token <- function(token) {
+new_azure_token <- function(token, subject = NULL) {
   if (is.null(azure_token_class$generator)) {
     azure_token_class$generator <- make_azure_token_class()
   }
-  azure_token_class$generator$new(token)
+  azure_token_class$generator$new(token, subject)
 }
 
 # Called before a token is asked for, so that none is asked for in vain.
@@ -43,9 +43,12 @@ make_azure_token_class <- function() {
       token_args = list(),
       authorize_args = list(),
       credentials = NULL,
-      initialize = function(token) {
+      initialize = function(token, subject = NULL) {
         self$resource <- attr(token, "resource")
-        keep_token(self$resource, token, attr(token, "sent"))
+        private$subject <- subject
+        if (may_be_kept(subject, token)) {
+          keep_token(kept_name(subject, self$resource), token, attr(token, "sent"))
+        }
         take_credentials(self, private, token)
       },
       cache = function() {
@@ -64,7 +67,7 @@ make_azure_token_class <- function() {
         invisible(self)
       }
     ),
-    private = list(renew_at = -Inf)
+    private = list(renew_at = -Inf, subject = NULL)
   )
 }
 
@@ -95,7 +98,7 @@ unknown_tenant <- "organizations"
 # Whoever asks while the token is still good wants a new one. Once it is due, another object or
 # `azure_token()` may have renewed it already, and while that fails the old one serves.
 renew_credentials <- function(self, private, call) {
-  token <- fresh_token(self$resource, has_good_token(self, private), call)
+  token <- fresh_token(self$resource, has_good_token(self, private), call, private$subject)
   if (!has_token(self)) {
     check_tenant(self, token, call)
   }

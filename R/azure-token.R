@@ -30,6 +30,8 @@
 #' @param refresh `TRUE` to renew the token though the old one would do, for example after a resource
 #'   has refused it.
 #'
+#' @inheritParams getDelegatedAzureToken
+#'
 #' @return `azure_token()`: the secret, one string. `azure_headers()`: a list with the one element
 #'   `Authorization`. `azure_forget()`: `NULL`, invisibly.
 #'
@@ -54,11 +56,14 @@
 #' )
 #' }
 #' @export
-azure_token <- function(resource, refresh = FALSE) {
+azure_token <- function(resource, refresh = FALSE, session = NULL, identity = NULL) {
   # All that a hit takes: one look-up, which returns the string that it kept.
   if (isFALSE(refresh) && !missing(resource)) {
     kept <- kept_secret(resource)
     if (!is.null(kept)) {
+      if (!is.null(visitors$developers)) {
+        watch_visitors(session)
+      }
       return(kept)
     }
   }
@@ -69,14 +74,22 @@ azure_token <- function(resource, refresh = FALSE) {
   if (!isTRUE(refresh) && !isFALSE(refresh)) {
     stop("`refresh` must be TRUE or FALSE.")
   }
-  fresh_token(resource, refresh, call)$access_token
+  resource <- check_resource(resource, call)
+  fresh_token(
+    resource,
+    refresh,
+    call,
+    token_subject(session, identity, resource, call)
+  )$access_token
 }
 
 #' @rdname azure_token
 #' @export
-azure_headers <- function(resource) {
+azure_headers <- function(resource, session = NULL, identity = NULL) {
   structure(
-    list(Authorization = paste("Bearer", azure_token(resource))),
+    list(
+      Authorization = paste("Bearer", azure_token(resource, session = session, identity = identity))
+    ),
     namespace = own_namespace,
     class = "entrar_headers"
   )
@@ -90,9 +103,10 @@ azure_forget <- function() {
 }
 
 # A token that is kept or renewed, whole.
-fresh_token <- function(resource, insist, call) {
-  resource <- check_resource(resource, call)
-  kept <- kept_token(resource, insist)
+fresh_token <- function(resource, insist, call, subject = NULL) {
+  check_subject(subject, call)
+  name <- kept_name(subject, resource)
+  kept <- kept_token(name, insist)
   if (inherits(kept, "entrar_token")) {
     return(kept)
   }
@@ -103,15 +117,19 @@ fresh_token <- function(resource, insist, call) {
   }
 
   sent <- as.numeric(Sys.time())
-  reply <- request_token(resource)
+  reply <- request_token(resource, subject, call)
   if (is.null(reply$failure)) {
-    token <- new_token(reply$token, resource, sent)
-    keep_token(resource, token, sent)
+    token <- new_token(reply$token, resource, sent, subject$identity)
+    if (may_be_kept(subject, token)) {
+      keep_token(name, token, sent)
+    }
     return(token)
   }
   failure <- reply$failure
   failure$until <- as.numeric(Sys.time()) + failure$retry_after
-  old <- keep_failure(resource, failure, failure$is_final, failure$retry_after, insist)
+  old <- if (may_be_kept(subject)) {
+    keep_failure(name, failure, failure$is_final, failure$retry_after, insist)
+  }
   if (is.null(old)) {
     stop(new_failure(failure, resource, call))
   }

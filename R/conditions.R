@@ -31,7 +31,7 @@
 #' @section no_session:
 #' There is no server to ask: this R process runs outside Posit Workbench and nobody is signed in, or the agent that you
 #' have signed in to has ended; or Workbench was set up without an address that sessions can call back. On Posit
-#' Connect, the connectcreds package has the tokens.
+#' Connect it means that there is no visitor whose token it could be; see [entrar-connect].
 #'
 #' @section server_too_old:
 #' Posit Workbench is older than 2024.12.0, or the server at that address does not know the request.

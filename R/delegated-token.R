@@ -31,6 +31,11 @@
 #' @param as What to return: `"list"`, or `"AzureToken"` for the packages AzureAuth, AzureRMR,
 #'   AzureGraph, AzureKeyVault, AzureStor and Microsoft365R. The latter needs the R6 package.
 #'
+#' @param session On Posit Connect, whose token it is to be: the `session` of a Shiny app, or the request (`req`) of a plumber
+#'   API. In Shiny the session at hand is meant if it is `NULL`. Elsewhere it makes no difference.
+#' @param identity On Posit Connect, `"viewer"` for the visitor, or `"content"` for the content's own token, of an integration
+#'   of the kind "Service Account". `NULL` means the visitor; see [entrar-connect]. Elsewhere it makes no difference.
+#'
 #' @return With `as = "list"`, a list of class `entrar_token`:
 #'   * `access_token`: the secret, a string.
 #'   * `token_type`: how to present it, `"Bearer"`.
@@ -69,7 +74,12 @@
 #' AzureGraph::ms_graph$new(token = token)
 #' }
 #' @export
-getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
+getDelegatedAzureToken <- function(
+  resource,
+  as = c("list", "AzureToken"),
+  session = NULL,
+  identity = NULL
+) {
   call <- sys.call()
   resource <- check_resource(resource, call)
   as <- if (missing(as)) "list" else match.arg(as)
@@ -77,18 +87,23 @@ getDelegatedAzureToken <- function(resource, as = c("list", "AzureToken")) {
     need_r6()
   }
 
+  subject <- token_subject(session, identity, resource, call)
   sent <- as.numeric(Sys.time())
-  reply <- request_token(resource)
+  reply <- request_token(resource, subject, call)
   if (!is.null(reply$failure)) {
     stop(new_failure(reply$failure, resource, call))
   }
-  token <- new_token(reply$token, resource, sent)
-  if (as == "AzureToken") new_azure_token(token) else token
+  token <- new_token(reply$token, resource, sent, subject$identity)
+  if (as == "AzureToken") new_azure_token(token, subject) else token
 }
 
 # One exchange. The reply has a `token` or a `failure`, as lists.
-request_token <- function(resource) {
-  reply <- ask_for_token(resource, call_timeout())
+request_token <- function(resource, subject = NULL, call = NULL) {
+  reply <- if (is.null(subject)) {
+    ask_for_token(resource, call_timeout())
+  } else {
+    ask_connect(resource, subject, call)
+  }
   if (reply$in_clear) {
     warn_in_clear()
   }

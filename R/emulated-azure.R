@@ -36,15 +36,51 @@
 #' | `"unavailable"` | `entrar_error_unavailable` (AADSTS90033), after a second of retries |
 #' | `"slow"` | a token after ten seconds; `entrar_error_timeout` where `options(entrar.timeout = 1)` is set |
 #'
+#' @section Posit Connect:
+#' With `connect`, this R process is content of an emulated Posit Connect in the place of a session of
+#' Workbench. `TRUE` is a Connect as it may be: Ada, Bob and Grace may visit, and integrations for Graph,
+#' storage and Key Vault are attached, two of them for the content itself too. A list says otherwise; what
+#' it does not name stays as it is:
+#'
+#' | element | |
+#' |---|---|
+#' | `visitors` | who may visit: `"Ada Example <ada@@example.com>"`, or the address alone |
+#' | `viewer` | the resources of which there are integrations for the tokens of visitors |
+#' | `content` | those of which there are some for the tokens of the content itself |
+#' | `faults` | what Connect does in the place of what is asked, some of them with a visitor's address as a name: `c("old_errors", "bob@@example.com" = "visitor_refused")` |
+#' | `path` | the path of Connect's address, such as `"/connect"` |
+#'
+#' | fault | what Connect does |
+#' |---|---|
+#' | `"key_expired"` | refuses the content's API key |
+#' | `"visitor_refused"` | refuses a visitor's session token; may name a visitor |
+#' | `"content_refused"` | refuses the content's own session token |
+#' | `"no_refresh_token"` | finds no refresh token, for the integration's scopes lack `offline_access`; may name a visitor |
+#' | `"opaque_token"` | gives tokens that do not tell when they expire, and that no service here takes; may name a visitor |
+#' | `"listing_refused"` | does not say which integrations are attached |
+#' | `"scopes_refused"` | does not say which scopes an integration has |
+#' | `"lifetime"` | tells how long a token lives, which Connect does not |
+#' | `"connect_errors"`, `"old_errors"` | gives the errors of an exchange in its own forms, not in OAuth's |
+#' | `"rotated"` | takes the content's session token once, and then puts another one into its file |
+#'
+#' `faults` are the tenant's behind it. `local_emulated_azure()` then returns these as well: `visitors`, their
+#' addresses; `request(visitor)`, what a plumber API would get as `req` from that visitor; and
+#' `session(visitor)`, a Shiny session of theirs as far as whose it is: it can be given as `session =`, or put around
+#' code by `shiny::withReactiveDomain()`; `close()` ends it. Both are those of somebody who has not signed in where no
+#' visitor is named. Session tokens and the API key hold the word *canary*, so that a test can
+#' look for them in what was printed. Nothing of this was compared with a live Connect.
+#'
 #' @param code What to run.
 #' @param token_lifetime How long tokens live, in whole seconds from 1 to 86400. They are renewed after half of
 #'   a short lifetime: with `2`, a test sees a renewal after a second.
 #' @param faults What the tenant does in the place of granting tokens: one of the names below. With names
 #'   of its own, a vector says it resource by resource: `c(graph = "consent_required", storage = "slow")`.
+#' @param connect Whether to emulate Posit Connect, `TRUE` or `FALSE`, or how: a list (see below).
 #' @param env The environment whose end is awaited: that of a function or test that is running.
 #'
 #' @return `with_emulated_azure()`: what `code` returns. `local_emulated_azure()`: a list, invisibly, of
-#'   the addresses `graph`, `blob` and `vault`, without a slash at their end, and of the `person`'s name.
+#'   the addresses `graph`, `blob` and `vault`, without a slash at their end, and of the `person`'s name; with
+#'   `connect`, of what is named below in the place of the latter.
 #'
 #' @note Tried on Linux only, not on macOS and Windows.
 #'
@@ -56,13 +92,25 @@
 #'   faults = c(graph = "consent_required")
 #' )
 #'
+#' # Two visitors of content on Posit Connect:
+#' visit <- function() {
+#'   azure <- local_emulated_azure(connect = TRUE)
+#'   azure$visitors
+#' }
+#' visit()
+#'
 #' # A test file of a package that asks Graph and Key Vault:
 #' system.file("examples", "test-my-package.R", package = "entrar")
 #' @export
-with_emulated_azure <- function(code, token_lifetime = 3599, faults = character()) {
+with_emulated_azure <- function(
+  code,
+  token_lifetime = 3599,
+  faults = character(),
+  connect = FALSE
+) {
   emulated <- new.env()
   on.exit(end_emulated_azure(emulated))
-  start_emulated_azure(emulated, token_lifetime, faults)
+  start_emulated_azure(emulated, token_lifetime, faults, connect)
   force(code)
 }
 
@@ -71,6 +119,7 @@ with_emulated_azure <- function(code, token_lifetime = 3599, faults = character(
 local_emulated_azure <- function(
   token_lifetime = 3599,
   faults = character(),
+  connect = FALSE,
   env = parent.frame()
 ) {
   if (identical(env, globalenv()) || !any(vapply(sys.frames(), identical, NA, env))) {
@@ -83,14 +132,19 @@ local_emulated_azure <- function(
   # Before anything starts: an interrupt may come at any moment. What was asked for last ends first.
   end <- bquote(.(end_emulated_azure)(.(emulated)))
   do.call(on.exit, list(end, add = TRUE, after = FALSE), envir = env)
-  start_emulated_azure(emulated, token_lifetime, faults)
+  start_emulated_azure(emulated, token_lifetime, faults, connect)
   variable <- function(name) emulated$variables[[paste0("ENTRAR_DEMO_", name)]]
-  invisible(list(
-    graph = variable("GRAPH"),
-    blob = variable("BLOB"),
-    vault = variable("VAULT"),
-    person = variable("PERSON")
-  ))
+  services <- list(graph = variable("GRAPH"), blob = variable("BLOB"), vault = variable("VAULT"))
+  if (identical(connect, FALSE)) {
+    return(invisible(c(services, person = variable("PERSON"))))
+  }
+  request <- visitor_request(emulated$tokens)
+  visitors <- list(
+    visitors = names(emulated$tokens),
+    request = request,
+    session = visitor_session(request)
+  )
+  invisible(c(services, visitors))
 }
 
 emulated_faults <- c(
@@ -103,8 +157,12 @@ emulated_faults <- c(
 )
 
 # Whatever has begun is noted in the environment `emulated` at once, so that it can be ended.
-start_emulated_azure <- function(emulated, token_lifetime, faults) {
-  arguments <- c(lifetime_arguments(token_lifetime), fault_arguments(faults))
+start_emulated_azure <- function(emulated, token_lifetime, faults, connect) {
+  arguments <- c(
+    lifetime_arguments(token_lifetime),
+    fault_arguments(faults),
+    connect_arguments(connect)
+  )
   emulated$directory <- tempfile("emulated-azure-", tmpdir = tempdir(check = TRUE))
   if (!dir.create(emulated$directory, mode = "0700")) {
     stop("The emulated Azure needs a directory in ", tempdir(), ".", call. = FALSE)
@@ -113,7 +171,9 @@ start_emulated_azure <- function(emulated, token_lifetime, faults) {
   command <- demo_command(c("demo", "--environment", file, arguments), ended_file(file))
   # The command ends when this pipe does: also if R crashes.
   emulated$process <- pipe(command, "w")
-  emulated$variables <- wait_for_variables(file)
+  lines <- wait_for_variables(file)
+  emulated$tokens <- session_tokens(lines)
+  emulated$variables <- lines[!grepl(" ", names(lines), fixed = TRUE)]
   emulated$previous <- Sys.getenv(names(emulated$variables), unset = NA, names = TRUE)
   azure_forget()
   set_variables(emulated$variables)
@@ -133,12 +193,15 @@ end_emulated_azure <- function(emulated) {
     close(emulated$process)
   }
   if (!is.null(emulated$variables)) {
-    remove_runtime_directory(emulated$variables[["PWB_SESSION_RUNTIME_DIR"]])
+    token <- emulated$variables["CONNECT_CONTENT_SESSION_TOKEN_FILE"]
+    remove_runtime_directory(
+      if (is.na(token)) emulated$variables[["PWB_SESSION_RUNTIME_DIR"]] else dirname(token)
+    )
   }
   unlink(emulated$directory, recursive = TRUE)
 }
 
-# The process removes the directory of its cookie itself, unless it was killed: the signal does that on Windows.
+# The process removes the directory of its cookie or session token itself, unless it was killed: the signal does that on Windows.
 remove_runtime_directory <- function(directory) {
   if (startsWith(basename(directory), "entrar-demo-")) {
     unlink(directory, recursive = TRUE)

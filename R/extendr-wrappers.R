@@ -143,6 +143,34 @@ failure_kinds <- function() .Call(wrap__failure_kinds)
 #' @noRd
 prepare_interrupts <- function() .Call(wrap__prepare_interrupts)
 
+#' Whether this process says that it runs on Posit Connect, where nothing else is an origin of tokens.
+#' @noRd
+on_connect <- function() .Call(wrap__on_connect)
+
+#' What keeps Connect from being asked.
+#' @return A failure, as in `delegated_token()`'s result, or `NULL`.
+#' @noRd
+connect_fault <- function() .Call(wrap__connect_fault)
+
+#' Asks Connect for a fresh token.
+#' @param resource One string.
+#' @param session_token The viewer's session token, a string; `NULL` for a token of the content's own.
+#' @param integration The GUID of the integration to ask, a string; `NULL` to find it.
+#' @param timeout Seconds for the whole call.
+#' @return As `delegated_token()`.
+#' @noRd
+connect_token <- function(resource, session_token, integration, timeout) .Call(wrap__connect_token, resource, session_token, integration, timeout)
+
+#' What usually helps on Connect.
+#' @param kind One of `failure_kinds()`.
+#' @noRd
+connect_remedy <- function(kind) .Call(wrap__connect_remedy, kind)
+
+#' Drops the tokens that are kept for a visitor who has left.
+#' @param prefix What the names begin with under which they are kept, a string.
+#' @noRd
+drop_tokens_of <- function(prefix) .Call(wrap__drop_tokens_of, prefix)
+
 #' Whether this process may ask a hub of this machine, and it runs.
 #' @noRd
 has_hub <- function() .Call(wrap__has_hub)

@@ -28,6 +28,8 @@
 #' @param req A request of httr2.
 #' @param resource The Azure service, as for [getDelegatedAzureToken()].
 #'
+#' @inheritParams getDelegatedAzureToken
+#'
 #' @return The request, for the next step of a pipeline.
 #' @examples
 #' if (has_azure_session() && requireNamespace("httr2", quietly = TRUE)) {
@@ -38,13 +40,14 @@
 #'     httr2::resp_body_json()
 #' }
 #' @export
-req_auth_azure <- function(req, resource) {
+req_auth_azure <- function(req, resource, session = NULL, identity = NULL) {
   # The call is not kept in a variable: a request that is saved would bring along its source file.
   resource <- check_resource(resource, sys.call())
   if (!requireNamespace("httr2", quietly = TRUE)) {
     stop("`req_auth_azure()` needs the httr2 package. Install it with install.packages(\"httr2\").")
   }
-  tokens <- token_source(resource)
+  # Bound to the visitor of now, whoever is there when it is performed.
+  tokens <- token_source(resource, token_subject(session, identity, resource, sys.call()))
   req <- httr2::req_oauth(req, tokens$flow, list(), tokens$cache)
   # Before 5.2.1, curl would send the token to whatever host it is redirected to.
   req <- httr2::req_options(req, unrestricted_auth = FALSE)
@@ -72,7 +75,7 @@ at_once <- function(resp) 0
 # What httr2 is given: a cache, which it asks first and which is that of `azure_token()`, and a flow, which
 # renews. When the token was refused, older versions call the flow, and newer ones clear the cache and call the
 # flow if it then has nothing.
-token_source <- function(resource) {
+token_source <- function(resource, subject = NULL) {
   call <- call("azure_token", resource)
   # Tokens are told apart by when they were asked for: no secret is kept here.
   used <- refused <- renewed <- NA
@@ -91,7 +94,7 @@ token_source <- function(resource) {
   }
   cache <- list(
     get = function() {
-      token <- fresh_token(resource, insist = FALSE, call)
+      token <- fresh_token(resource, insist = FALSE, call, subject)
       if (!identical(attr(token, "sent"), refused)) hand_out(token)
     },
     set = function(token) NULL,
@@ -101,7 +104,7 @@ token_source <- function(resource) {
     refused <<- NA
     # An error ends what is being asked once more.
     on.exit(repeated <<- numeric())
-    token <- fresh_token(resource, insist = TRUE, call)
+    token <- fresh_token(resource, insist = TRUE, call, subject)
     on.exit()
     renewed <<- attr(token, "sent")
     hand_out(token)

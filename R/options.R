@@ -9,6 +9,11 @@
 #' * `entrar.tenant`, `entrar.client_id`: what [azure_sign_in()] signs in to where neither its arguments nor the variables below
 #'   say.
 #'
+#' * `entrar.connect_integrations`: on Posit Connect, which OAuth integration serves a resource where several could: a vector
+#'   of GUIDs, with the names of [azure_resources()] or resources as their names.
+#' * `entrar.connect_identity`: `"content"` where code outside of a visitor's session is to have the content's own tokens. It
+#'   does not count while a Shiny app runs. See [entrar-connect].
+#'
 #' @section Variables that Posit Workbench sets:
 #' * `RS_SERVER_ADDRESS`: the server's address, for example `http://127.0.0.1:8787`.
 #' * `PWB_SESSION_RUNTIME_DIR`: the directory whose file `rpc_cookie` holds the session's cookie.

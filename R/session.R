@@ -4,13 +4,16 @@
 #'
 #' `TRUE` where [getDelegatedAzureToken()] has a server to ask and a cookie to ask it with, or runs in
 #' an RStudio session of Posit Workbench, which needs neither, or where you have signed in yourself and your agent is
-#' running, or where a hub runs on this machine, whether you are signed in to it or not. No token is asked for, so a `TRUE` does not promise that the server will grant one.
+#' running, or on Posit Connect where there is a visitor, or where a hub runs on this machine, whether you are signed in to it or not. No token is asked for, so a `TRUE` does not promise that the server will grant one.
 #'
 #' @return `TRUE` or `FALSE`.
 #' @examples
 #' has_azure_session()
 #' @export
 has_azure_session <- function() {
+  if (on_connect()) {
+    return(has_connect_subject())
+  }
   use_ide() || has_server_session()
 }
 

@@ -8,10 +8,41 @@ sitrep_timeout <- function() {
 }
 
 sitrep_place <- function(session) {
+  # There tokens are not those of a session.
+  failure <- if (session$place == "connect") connect_fault() else session$no_session
   list(
     name = session$place,
     found = session$found,
-    failure = sitrep_failure(session$no_session)
+    failure = sitrep_failure(failure)
+  )
+}
+
+# Which of Connect's variables are set; `NULL` elsewhere. Their values hold secrets.
+sitrep_connect <- function(place) {
+  names <- c(
+    "CONNECT_SERVER",
+    "CONNECT_API_KEY",
+    "CONNECT_CONTENT_GUID",
+    "CONNECT_CONTENT_SESSION_TOKEN_FILE",
+    "CONNECT_CONTENT_SESSION_TOKEN"
+  )
+  if (place$name == "connect") {
+    stats::setNames(nzchar(Sys.getenv(names)), names)
+  }
+}
+
+# The reply of whoever is asked here, with the warnings of no call.
+sitrep_ask <- function(resource, timeout) {
+  if (!on_connect()) {
+    return(ask_for_token(resource, timeout))
+  }
+  no_visitor <- function(condition) list(condition = condition)
+  tryCatch(
+    {
+      subject <- token_subject(NULL, NULL, resource, NULL)
+      ask_connect(resource, subject, NULL, timeout)
+    },
+    entrar_error = no_visitor
   )
 }
 
@@ -66,9 +97,12 @@ sitrep_hub <- function(place, timeout) {
   )
 }
 
-# Why no token would come whatever is asked for. The IDE's function needs neither version nor cookie.
+# Why no token would come whatever is asked for. The IDE's function needs neither version nor cookie, and Connect no session.
 sitrep_obstacle <- function(place, server, cookie_failure) {
   needed <- list(place$failure, server$failure, server$version_failure, cookie_failure)
+  if (place$name == "connect") {
+    needed <- list(place$failure)
+  }
   failures <- if (place$name != "ide") Filter(Negate(is.null), needed)
   if (length(failures)) failures[[1]]
 }
@@ -87,9 +121,13 @@ sitrep_resource <- function(asked, timeout, obstacle) {
   } else if (!is.null(obstacle)) {
     failure <- obstacle
   } else {
-    reply <- ask_for_token(resource, timeout)
+    reply <- sitrep_ask(resource, timeout)
     token <- reply$token
-    failure <- sitrep_failure(reply$failure, resource)
+    failure <- if (is.null(reply$condition)) {
+      sitrep_failure(reply$failure, resource)
+    } else {
+      sitrep_fields(reply$condition)
+    }
   }
   granted <- !is.null(token)
   claims <- shown_claims(token$access_token)

@@ -39,6 +39,7 @@
 #'     the server and the `exception` if it does not.
 #'   * `hub`: in a session of a hub whose socket is on this machine, as whom the hub knows this process: the local `user`, the
 #'     `machine`, its `page`, the `account` and `tenant` that are signed in, `since` when; or the `failure`.
+#'   * `connect`: on Posit Connect, which of its variables are set, a logical vector with their names.
 #'   * `resources`: for each, as it was `asked` for, the `resource`, whether the server `was_asked` and has
 #'     `granted` a token, with its `scopes`, `expires_at` and `lifetime` in seconds, and what the token tells of
 #'     itself, which nobody has verified: `account`, `tenant` and `audience`; or the `failure`.
@@ -85,6 +86,7 @@ azure_sitrep <- function(resources = NULL) {
       bundle = sitrep_bundle(session$way$bundle),
       proxy = sitrep_proxy(session$way$proxy),
       hub = sitrep_hub(place, timeout$seconds),
+      connect = sitrep_connect(place),
       resources = lapply(
         resources,
         sitrep_resource,
@@ -132,6 +134,7 @@ sitrep_text <- function(x, marks, colours = NULL) {
       )
     },
     entries_of_hub(x$hub),
+    entries_of_connect(x$connect),
     lapply(x$resources, entry_of_resource),
     list(entry_of_git(x$git))
   )
@@ -338,6 +341,18 @@ entries_of_hub <- function(hub) {
       entry("good", "Account", text, sprintf("tenant: %s", hub$tenant))
     }
   )
+}
+
+entries_of_connect <- function(set) {
+  if (is.null(set)) {
+    return(NULL)
+  }
+  token <- c("CONNECT_CONTENT_SESSION_TOKEN_FILE", "CONNECT_CONTENT_SESSION_TOKEN")
+  missing <- setdiff(names(set)[!set], if (any(set[token])) token)
+  given <- if (any(set)) toString(names(set)[set]) else "nothing"
+  mark <- if (length(missing)) "note" else "good"
+  details <- if (length(missing)) paste("Not set:", toString(missing))
+  list(entry(mark, "Connect", paste("it has set", given), details))
 }
 
 entry_of_resource <- function(found) {

@@ -6,10 +6,11 @@ redacted <- "<REDACTED>"
 # cannot be read back from what dput() wrote, which nobody should write.)
 own_namespace <- topenv()
 
-# `sent` is when it was asked for, in Unix seconds.
-new_token <- function(fields, resource, sent) {
+# `sent` is when it was asked for, in Unix seconds; `identity` says on Posit Connect whether it is the viewer's or the content's.
+new_token <- function(fields, resource, sent, identity = NULL) {
   attr(fields, "resource") <- resource
   attr(fields, "sent") <- sent
+  attr(fields, "identity") <- identity
   attr(fields, "namespace") <- own_namespace
   class(fields) <- "entrar_token"
   fields
@@ -40,6 +41,7 @@ format.entrar_token <- function(x, ...) {
   resource <- attr(x, "resource")
   lines <- c(
     resource = resource,
+    identity = attr(x, "identity"),
     identity_lines(shown_claims(fields[["access_token"]]), resource),
     expires = if (!is.null(fields[["expires_at"]])) format_expiry(fields[["expires_at"]]),
     scope = fields[["scope"]],
@@ -73,14 +75,19 @@ c.entrar_token <- function(..., recursive = FALSE, use.names = TRUE) {
     part
   })
   first <- parts[[1]]
-  new_token(do.call(c, fields), attr(first, "resource"), attr(first, "sent"))
+  new_token(
+    do.call(c, fields),
+    attr(first, "resource"),
+    attr(first, "sent"),
+    attr(first, "identity")
+  )
 }
 # nolint end
 
 # So is a part of a token.
 #' @export
 `[.entrar_token` <- function(x, i) {
-  new_token(unclass(x)[i], attr(x, "resource"), attr(x, "sent"))
+  new_token(unclass(x)[i], attr(x, "resource"), attr(x, "sent"), attr(x, "identity"))
 }
 
 # R would take `token$token` for `token_type`.

@@ -12,7 +12,7 @@ PATH="$PWD/.build/bin:$PATH:$HOME/.cargo/bin"
 # The hub asks for a newer one than what R builds.
 case $goal in hub | test) workspace=hub ;; *) workspace=src/rust ;; esac
 minimum_rust=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$workspace/Cargo.toml")
-r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown processx R6 rmarkdown roxygen2 rstudioapi testthat withr xml2"
+r_packages="curl httpuv httr2 jsonlite knitr lintr pkgdown plumber processx R6 rmarkdown roxygen2 rstudioapi shiny testthat withr xml2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 fail() { printf '%s\n' "$@" >&2; exit 1; }

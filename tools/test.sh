@@ -13,6 +13,8 @@ isolated() {
   env -u REQUESTS_CA_BUNDLE -u CURL_CA_BUNDLE -u SSL_CERT_FILE -u SSL_CERT_DIR \
     -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy -u NO_PROXY -u no_proxy \
     -u RS_SERVER_ADDRESS -u RS_SESSION_RPC_COOKIE -u PWB_SESSION_RUNTIME_DIR -u POSIT_PRODUCT -u RSTUDIO_VERSION \
+    -u RSTUDIO_PRODUCT -u CONNECT_SERVER -u CONNECT_API_KEY -u CONNECT_CONTENT_GUID \
+    -u CONNECT_CONTENT_SESSION_TOKEN -u CONNECT_CONTENT_SESSION_TOKEN_FILE \
     -u ENTRAR_RUNTIME_DIR -u ENTRAR_HUB_SOCKET -u ENTRAR_ORIGIN -u ENTRAR_TIMEOUT \
     -u GIT_SSL_CAINFO -u GIT_SSL_CAPATH -u GIT_SSL_NO_VERIFY -u GIT_CONFIG_COUNT -u GIT_CONFIG_GLOBAL -u GIT_TRACE \
     -u GIT_ASKPASS -u SSH_ASKPASS -u CI "$@"
@@ -54,6 +56,8 @@ hub_beside_postgres() {
 }
 
 install() { make --no-print-directory install; }
+# That who wrote the crates that are compiled in is told. The tarball itself takes minutes: `make release`.
+authors() { python3 -B tools/release.py authors --check; }
 air() { .build/venv/bin/air format --check .; }
 lint() { Rscript --vanilla tools/lint.R; }
 document() { Rscript --vanilla tools/document.R .lib --check; }
@@ -127,6 +131,17 @@ sign_in() {
   for test in provider clients browser; do
     isolated "${python[@]}" "tests/sign-in/test_$test.py" || return
   done
+}
+
+# Content on an emulated Posit Connect: other people's clients, a report, an API, and a Shiny app in real browsers.
+connect() {
+  local python=(timeout --kill-after 60 600 .build/venv/bin/python -B) test
+  local -x ENTRAR=$PWD/.lib/entrar/bin/entrar
+  for test in posit_sdk report plumber shiny; do
+    isolated "${python[@]}" "tests/connect/test_$test.py" || return
+  done
+  isolated Rscript --vanilla -e 'testthat::test_file("tests/connect/test-connectcreds.R", package = "entrar",
+    load_package = "installed", reporter = "check")'
 }
 
 # A hub's whole way: a real browser, R, posit-sdk and git, each as their own local user; and the demonstration of it.
@@ -212,8 +227,8 @@ site() {
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
   steps=(
-    rustfmt clippy rust hub install air lint document testthat check posit_sdk azure_python azure_r sign_in
-    hub_way launchers packaging azure_devops sql bench documentation site leaks
+    rustfmt clippy rust hub install authors air lint document testthat check posit_sdk azure_python azure_r sign_in
+    connect hub_way launchers packaging azure_devops sql bench documentation site leaks
   )
 fi
 

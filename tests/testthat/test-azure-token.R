@@ -250,7 +250,14 @@ test_that("a million calls leave memory as it was", {
     }
   }
   ask(2e5)
-  before <- resources()
-  ask(1e6)
-  expect_lt(resources()[["memory"]] - before[["memory"]], 3000)
+  # R's heap may grow once by itself; what leaks grows each time.
+  for (round in 1:3) {
+    before <- resources()
+    ask(1e6)
+    grown <- resources()[["memory"]] - before[["memory"]]
+    if (grown < 3000) {
+      break
+    }
+  }
+  expect_lt(grown, 3000)
 })

@@ -1,5 +1,3 @@
-emulated_pid <- function() as.integer(Sys.getenv("ENTRAR_DEMO_PID"))
-
 # A process that nobody waits for any more may still be listed.
 is_running <- function(pid) {
   state <- tryCatch(
@@ -16,16 +14,6 @@ children <- function() {
     tryCatch(readLines(file), error = function(e) "")
   }))
   sum(grepl(sprintf("\\) [^Z] %d ", Sys.getpid()), unlist(lines)))
-}
-
-# Only the names of what differs: there is a cookie among the values.
-expect_environment <- function(expected) {
-  now <- Sys.getenv()
-  differ <- union(
-    setdiff(names(expected), names(now)),
-    names(now)[is.na(match(paste0(names(now), now), paste0(names(expected), expected)))]
-  )
-  expect_identical(differ, character())
 }
 
 get_with <- function(address, resource) {

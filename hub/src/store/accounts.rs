@@ -178,7 +178,7 @@ impl Accounts for Store {
         let client_id = self.client_id.clone();
         let run = move |db: &Db<'_>| newest(db, account, &client_id);
         let asked = Instant::now();
-        let said = self.threads.read(run).await;
+        let said = self.threads.look_up(run).await;
         let newest = match self.memory() {
             Some(memory) => memory.newest(account, (asked, said)),
             None => said,

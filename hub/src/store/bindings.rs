@@ -91,7 +91,7 @@ impl Store {
     pub async fn binding_of_user(&self, uid: u32) -> Result<Option<Binding>, StoreError> {
         let run = move |db: &Db<'_>| one(db, "uid = ?", (uid,));
         let asked = Instant::now();
-        let said = self.threads.read(run).await;
+        let said = self.threads.look_up(run).await;
         match self.memory() {
             Some(memory) => memory.binding(uid, (asked, said)),
             None => said,

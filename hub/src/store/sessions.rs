@@ -145,7 +145,7 @@ impl Store {
             })
         };
         let asked = Instant::now();
-        let said = self.threads.read(run).await;
+        let said = self.threads.look_up(run).await;
         let Some(memory) = self.memory() else {
             return said;
         };

@@ -1,4 +1,4 @@
-//! SQLite: one thread that writes, and two that read.
+//! SQLite: one thread that writes, two that read, and a connection that looks up a few rows without any.
 //!
 //! The writer commits in groups: it takes what is queued, runs each operation in a savepoint of one transaction, commits
 //! once, and only then answers. So whoever has an answer has it on disk, and many at once share one write to the disk.
@@ -14,7 +14,7 @@ use rusqlite::{OpenFlags, ToSql, params_from_iter};
 
 use super::columns::{Row, Value};
 use super::database::{Connection, Db, EachRow, SharedKeys, check_keys};
-use super::threads::{Job, Threads, next, thread};
+use super::threads::{Here, Job, Threads, next, thread};
 use super::{StoreError, migrations, place};
 use crate::keys::Keys;
 
@@ -44,10 +44,15 @@ pub(super) fn open(path: &Path, keys: Keys) -> Result<Threads, StoreError> {
     let (to_writer, writes) = channel();
     let (to_readers, reads) = channel();
     let reads = Arc::new(Mutex::new(reads));
+    let here = Reader {
+        connection: reader(&path)?,
+        keys: Arc::clone(&keys),
+    };
+    // Whoever has to wait for a lock asks a thread.
+    here.connection.busy_timeout(Duration::ZERO)?;
     let mut running = Vec::with_capacity(1 + READERS);
     for number in 0..READERS {
-        let reader = connection(&path)?;
-        reader.pragma_update(None, "query_only", true)?;
+        let reader = reader(&path)?;
         let (reads, keys) = (Arc::clone(&reads), Arc::clone(&keys));
         let run = move || read_all(&reader, &keys, &reads);
         running.push(thread(&format!("store-read-{number}"), run)?);
@@ -57,7 +62,7 @@ pub(super) fn open(path: &Path, keys: Keys) -> Result<Threads, StoreError> {
         // What is in the log goes into the file; another process that still reads keeps it from being emptied.
         let _ = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     })?);
-    Ok(Threads::new(to_writer, to_readers, running))
+    Ok(Threads::new(to_writer, to_readers, running).beside(here))
 }
 
 /// A connection to a database that nobody else has open, and nobody else can open for as long as this lives.
@@ -76,6 +81,24 @@ pub(super) fn alone(path: &Path, keys: &SharedKeys) -> Result<rusqlite::Connecti
         keys,
     })?;
     Ok(connection)
+}
+
+/// A connection that looks up a few rows where they are asked for.
+struct Reader {
+    connection: rusqlite::Connection,
+    keys: SharedKeys,
+}
+
+impl Here for Reader {
+    fn look_up(
+        &self,
+        run: &mut dyn FnMut(&Db<'_>) -> Result<(), StoreError>,
+    ) -> Option<Result<(), StoreError>> {
+        let Self { connection, keys } = self;
+        // One operation sees one state, however many rows it reads. It ends when the transaction is dropped.
+        let _transaction = connection.unchecked_transaction().ok()?;
+        Some(run(&Db { connection, keys }))
+    }
 }
 
 fn read_all(connection: &rusqlite::Connection, keys: &SharedKeys, jobs: &Mutex<Receiver<Job>>) {
@@ -148,6 +171,12 @@ fn in_savepoint(
     }
     db.execute("RELEASE operation", ())?;
     Ok(())
+}
+
+fn reader(path: &Path) -> Result<rusqlite::Connection, StoreError> {
+    let connection = connection(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }
 
 fn connection(path: &Path) -> Result<rusqlite::Connection, StoreError> {

@@ -1,5 +1,7 @@
-//! The threads that a database is used on, so that no async task ever waits for a disk or a server: an operation is put into
-//! a queue, and whoever asked gets its answer when it is done.
+//! The threads that a database is used on, so that no async task ever waits for a server or a commit: an operation is put
+//! into a queue, and whoever asked gets its answer when it is done.
+//!
+//! A few rows of a file on this machine are the exception: waking a thread and being woken takes longer than reading them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -35,8 +37,20 @@ pub(super) struct Job {
     operation: Box<dyn Operation>,
 }
 
+/// Looks something up where it is asked, if that can be done at once; `None` if not, and then the operation has not run or
+/// may run again.
+pub(super) trait Here: Send {
+    /// # Errors
+    /// The operation's, and those of the database.
+    fn look_up(
+        &self,
+        run: &mut dyn FnMut(&Db<'_>) -> Result<(), StoreError>,
+    ) -> Option<Result<(), StoreError>>;
+}
+
 /// The queues of one database, and the threads that work on them.
 pub(super) struct Threads {
+    here: Mutex<Option<Box<dyn Here>>>,
     writes: Mutex<Option<Sender<Job>>>,
     reads: Mutex<Option<Sender<Job>>>,
     running: Mutex<Vec<JoinHandle<()>>>,
@@ -56,12 +70,21 @@ impl Threads {
         running: Vec<JoinHandle<()>>,
     ) -> Self {
         Self {
+            here: Mutex::new(None),
             writes: Mutex::new(Some(writes)),
             reads: Mutex::new(Some(reads)),
             running: Mutex::new(running),
             patience: None,
             unanswered_until: Mutex::new(None),
             waited_for: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same, with a few rows looked up where they are asked for.
+    pub(super) fn beside(self, here: impl Here + 'static) -> Self {
+        Self {
+            here: Mutex::new(Some(Box::new(here))),
+            ..self
         }
     }
 
@@ -116,6 +139,39 @@ impl Threads {
         run: impl FnMut(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(&self.reads, Work::Read, run).await
+    }
+
+    /// Reads a few rows by their keys, at once where that is faster than asking a thread.
+    ///
+    /// # Errors
+    /// Those of [`Threads::read`].
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        mut run: impl FnMut(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.looked_up_here(&mut run) {
+            Some(outcome) => outcome,
+            None => self.read(run).await,
+        }
+    }
+
+    /// `None` where it has to be asked for: there is nobody here who reads, somebody else is being answered, or the database
+    /// cannot be read at this moment.
+    fn looked_up_here<T>(
+        &self,
+        run: &mut impl FnMut(&Db<'_>) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let here = self.here.try_lock().ok()?;
+        let mut found = None;
+        let outcome = here.as_ref()?.look_up(&mut |db| {
+            found = Some(run(db)?);
+            Ok(())
+        })?;
+        match outcome {
+            Ok(()) => found.map(Ok),
+            Err(StoreError::Unavailable(_)) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     async fn ask<T: Send + 'static>(
@@ -185,6 +241,7 @@ impl Threads {
     /// Ends the threads when they have done what is queued. It blocks until then, or until a server has kept it waiting for
     /// too long.
     pub(super) fn close(&self) {
+        drop(lock(&self.here).take());
         drop(lock(&self.reads).take());
         drop(lock(&self.writes).take());
         if let Some(patience) = self.patience {

@@ -104,7 +104,7 @@ impl Store {
                 expires_at: row.expires_at,
             }))
         };
-        self.threads.read(run).await
+        self.threads.look_up(run).await
     }
 
     /// Ends a browser's session; whether there was one.

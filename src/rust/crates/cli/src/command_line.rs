@@ -123,7 +123,7 @@ enum Setup {
     },
 }
 
-/// Run a command as if it ran in Posit Workbench, without a tenant or a network
+/// Run a command as if it ran in Posit Workbench or on Posit Connect, without a tenant or a network
 ///
 /// Starts a made-up tenant and a broker on this machine, signs in a made-up person, and runs COMMAND in a session of
 /// theirs, which lasts for 24 hours. Tokens from it are worth something only to the tenant's own three resources, whose
@@ -134,8 +134,12 @@ enum Setup {
 ///   $ENTRAR_DEMO_VAULT/secrets?api-version=7.4
 ///                                  Azure Key Vault: its secrets
 ///
-/// R finds the package that this command was installed with. git asks git-credential-pwb for credentials of Azure
-/// DevOps, which is not emulated.
+/// With --connect, COMMAND runs as content of Posit Connect instead: it has no session, but an emulated Connect to exchange its
+/// own session token or a visitor's. If it listens at 127.0.0.1:$ENTRAR_DEMO_PORT, visitors come in by the addresses that are
+/// printed to stderr; each has a front door of their own, which puts their session token on their requests.
+///
+/// R finds the package that this command was installed with. In a session, git asks git-credential-pwb for credentials of
+/// Azure DevOps, which is not emulated.
 ///
 /// Exits with COMMAND's own code: 128 + n if signal n ended it, 127 if there is no such command, 126 if it cannot be
 /// run. Everything else that goes wrong is 1.
@@ -145,6 +149,8 @@ struct Demo {
     /// The broker's address; only this machine's own are allowed [default: any free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    connect: demo::connect::Arguments,
     #[command(flatten)]
     lifetime: emulator::Lifetime,
     /// What the tenant does in the place of granting tokens, for one resource or for all; may be given several times. KIND
@@ -171,6 +177,7 @@ Examples:
   entrar demo -- R
   entrar demo -- Rscript -e 'entrar::getDelegatedAzureToken(\"https://storage.azure.com\")'
   ENTRAR_LOG=info entrar demo --token-lifetime 60 -- python session.py
+  entrar demo --connect -- Rscript -e 'shiny::runApp(\"app\", as.integer(Sys.getenv(\"ENTRAR_DEMO_PORT\")))'
 
 ENTRAR_LOG says how much is logged to stderr: off, error, warn (the default), info (a line an exchange), debug, trace.";
 
@@ -265,6 +272,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run_demo(env: Env, demo: Demo) -> ExitCode {
+    let connect = demo.connect.clone();
     let options = demo::Options {
         listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
         token_lifetime: demo.lifetime.token_lifetime,
@@ -274,7 +282,12 @@ fn run_demo(env: Env, demo: Demo) -> ExitCode {
             None => demo::Audience::Command(demo.command),
         },
     };
-    match demo::run(env, options) {
+    let done = if connect.connect {
+        demo::connect::run(env, connect, options)
+    } else {
+        demo::run(env, options)
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }

@@ -167,7 +167,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-fn default_users() -> Vec<User> {
+pub(crate) fn default_users() -> Vec<User> {
     vec![
         User::default(),
         User::new("Bob Example", "bob@example.com"),
@@ -302,7 +302,8 @@ fn quoted(text: &str, quote: char) -> String {
     format!("{quote}{text}{quote}")
 }
 
-fn user(text: &str) -> Result<User, String> {
+/// A person, written `Ada Example <ada@example.com>` or `ada@example.com`.
+pub(crate) fn user(text: &str) -> Result<User, String> {
     let address = text
         .strip_suffix('>')
         .and_then(|text| text.rsplit_once('<'));

@@ -1,5 +1,6 @@
 //! The environment variables that make a session: given to a command, or written to a file for another process.
 
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,22 +8,26 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
-/// Names and values; an empty value means that the variable is to be unset. One of them is the cookie.
+/// Names and values; an empty value means that the variable is to be unset. Some of them are secrets.
 #[derive(Default)]
-pub(crate) struct Variables(Vec<(&'static str, SecretString)>);
+pub(crate) struct Variables(Vec<(Cow<'static, str>, SecretString)>);
 
 impl Variables {
     /// Adds one.
-    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<SecretString>) {
-        self.0.push((name, value.into()));
+    pub(crate) fn set(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<SecretString>,
+    ) {
+        self.0.push((name.into(), value.into()));
     }
 
     /// Puts them into the environment of a command that is about to run.
     pub(crate) fn give_to(&self, command: &mut Command) {
         for (name, value) in &self.0 {
             match value.expose_secret() {
-                "" => command.env_remove(name),
-                value => command.env(name, value),
+                "" => command.env_remove(&**name),
+                value => command.env(&**name, value),
             };
         }
     }

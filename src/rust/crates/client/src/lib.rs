@@ -7,6 +7,7 @@
 //! The crate knows nothing of R, of git or of the broker.
 
 pub mod agent;
+pub mod connect;
 mod cookie_place;
 pub mod hub;
 pub mod origin;

@@ -458,13 +458,13 @@ fn parsed(text: &str) -> Result<Address, Error> {
 }
 
 fn none_on_connect() -> Error {
-    let message = "Posit Connect hands out no delegated Azure tokens to sessions";
+    let message =
+        "on Posit Connect there is no session of a person's own, only content and its visitors";
     Error::new(Kind::NoSession, message).remedied(Some(ON_CONNECT))
 }
 
 /// What to do on Posit Connect.
-const ON_CONNECT: &str =
-    "Use the connectcreds package, which gets tokens for the viewer of a piece of content there.";
+const ON_CONNECT: &str = "In R, tokens are got for the visitor of the content, or for the content itself: see ?entrar::`entrar-connect`.";
 
 fn no_session(env: &Env) -> Error {
     let message = if posit::is(env, WORKBENCH) {
@@ -484,7 +484,9 @@ pub struct Identity {
     sign_in: Option<Mark>,
 }
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 8] = [
+    "POSIT_PRODUCT",
+    "RSTUDIO_PRODUCT",
     ADDRESS,
     ORIGIN,
     RUNTIME_DIRECTORY,
@@ -631,7 +633,7 @@ mod tests {
     #[test]
     fn without_a_session_the_message_says_where_one_is() {
         for (product, words) in [
-            ("CONNECT", "Posit Connect hands out no"),
+            ("CONNECT", "on Posit Connect there is no session"),
             ("WORKBENCH", "this is a Posit Workbench session, but"),
             ("", "nobody is signed in here"),
         ] {

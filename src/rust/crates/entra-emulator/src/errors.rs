@@ -1,6 +1,8 @@
 //! Errors: the crate's own, and Entra's, which the token endpoint answers with.
 
 use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -25,6 +27,9 @@ pub enum Error {
     /// A certificate could not be made or read.
     #[error("a certificate failed: {0}")]
     Certificate(String),
+    /// The file of a content's session token could not be written.
+    #[error("the content's session token cannot be written to {file}: {1}", file = .0.display())]
+    ContentToken(PathBuf, io::Error),
 }
 
 impl Error {

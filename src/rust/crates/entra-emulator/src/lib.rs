@@ -1,4 +1,5 @@
-//! An Entra ID tenant on loopback that one can sign in to, for tests, `entrar demo` and `entrar emulator`.
+//! An Entra ID tenant on loopback that one can sign in to, for tests, `entrar demo` and `entrar emulator`; and a Posit Connect
+//! in front of it ([`connect`]).
 //!
 //! A small authorization server rather than a table of canned replies: it knows users and app registrations, lets a
 //! person sign in on a page or by a device code, exchanges codes and refresh tokens for access tokens that it signs with a
@@ -57,6 +58,7 @@ mod choices;
 mod client;
 mod clock;
 mod codes;
+pub mod connect;
 mod device_code;
 mod devices;
 mod directory;

@@ -138,6 +138,11 @@ pub fn answered(resource: &str) {
     });
 }
 
+/// Drops what is kept under names that begin like this.
+pub fn forget_of(prefix: &str) {
+    with_tokens(|tokens| tokens.retain(|name, _| !name.starts_with(prefix)));
+}
+
 /// Drops everything.
 pub fn forget() {
     let _ = with_tokens(Tokens::clear);

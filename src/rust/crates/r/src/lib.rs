@@ -11,6 +11,7 @@
 mod account;
 mod broken_pipe;
 mod cache;
+mod connect;
 mod convert;
 mod hub;
 mod interrupt;
@@ -380,6 +381,7 @@ extendr_module! {
     fn program_status;
     fn failure_kinds;
     fn prepare_interrupts;
+    use connect;
     use hub;
     use session_env;
     use sign_in;

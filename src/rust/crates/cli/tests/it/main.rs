@@ -18,6 +18,8 @@ mod agent_support;
 #[cfg(unix)]
 mod demo;
 #[cfg(unix)]
+mod demo_connect;
+#[cfg(unix)]
 mod emulator;
 #[cfg(target_os = "linux")]
 mod hub;

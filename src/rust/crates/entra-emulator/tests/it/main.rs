@@ -11,6 +11,7 @@
 mod browser;
 mod clients;
 mod codes;
+mod connect;
 mod devices;
 mod discovery;
 mod faults;

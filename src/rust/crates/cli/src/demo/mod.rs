@@ -1,10 +1,13 @@
 //! `entrar demo`: a made-up tenant, a broker in front of it, and a session of a made-up person, for a command or for the
-//! process that started this one.
+//! process that started this one. The other demonstration, of content on Posit Connect, is in [`connect`].
+
+pub(crate) mod connect;
 
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -71,6 +74,8 @@ pub(crate) enum Error {
     Tenant(#[from] entra_emulator::Error),
     #[error("the tenant cannot be served: {0}")]
     Emulator(io::Error),
+    #[error("the emulated Connect cannot be served: {0}")]
+    Connect(io::Error),
     #[error("{0}")]
     Entra(#[from] entrar_core::error::Error),
     #[error("the made-up person cannot sign in: {}", .0.error())]
@@ -172,16 +177,11 @@ async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {
         Audience::Command(words) => words,
         Audience::Reader(file) => return serve_reader(file, variables, &mut signals).await,
     };
-    let mut command = command(&words);
-    variables.give_to(&mut command);
+    let mut command = command(&words, &variables, &env);
     if let Ok(own) = std::env::current_exe() {
         add_git_helper(&mut command, &env, &own.with_file_name(GIT_HELPER));
-        add_library(&mut command, &env, &own);
     }
-    let status = match command.spawn() {
-        Ok(mut command) => signals.wait_for(&mut command).await?,
-        Err(error) => return Err(not_run(words, error)),
-    };
+    let status = run_command(command, words, &mut signals).await?;
     // No more requests are taken, the exchanges under way end, the last replies go out. Whoever does not
     // want to wait for that sends one more signal.
     let rest = async {
@@ -252,9 +252,17 @@ fn account(tenant: &Tenant, user: &User) -> Result<AccountId, Error> {
     })
 }
 
-/// A fresh directory that only its owner enters, with the cookie in a file that only its owner reads. Dropping it
-/// removes both. A server would write the file anew whenever the cookie changes; this session's never does.
+/// A directory with the cookie in a file that only its owner reads. A server would write the file anew whenever the cookie
+/// changes; this session's never does.
 fn runtime_directory(env: &Env, cookie: &SecretString) -> Result<TempDir, Error> {
+    let directory = private_directory(env)?;
+    let failed = |error| Error::RuntimeDirectory(error, directory.path().to_owned());
+    write_private(&directory.path().join(COOKIE_FILE), cookie).map_err(failed)?;
+    Ok(directory)
+}
+
+/// A fresh directory that only its owner enters. Dropping it removes it.
+fn private_directory(env: &Env) -> Result<TempDir, Error> {
     let temporary = std::env::temp_dir();
     let parent = env.var("XDG_RUNTIME_DIR").map(PathBuf::from);
     // It may name a directory that was never made, as in a container or after `su`.
@@ -264,9 +272,7 @@ fn runtime_directory(env: &Env, cookie: &SecretString) -> Result<TempDir, Error>
     builder.prefix("entrar-demo-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    let directory = builder.tempdir_in(&parent).map_err(failed)?;
-    write_private(&directory.path().join(COOKIE_FILE), cookie).map_err(failed)?;
-    Ok(directory)
+    builder.tempdir_in(&parent).map_err(failed)
 }
 
 /// Puts the R library that this executable is installed in before the others: `library(entrar)` then finds the package,
@@ -290,11 +296,28 @@ fn add_library(command: &mut Command, env: &Env, own: &Path) {
     }
 }
 
-fn command(words: &[OsString]) -> Command {
+/// The command with the variables of its session, and the R library that this executable is installed in.
+fn command(words: &[OsString], variables: &Variables, env: &Env) -> Command {
     // clap lets no empty command through; an empty name is not found.
     let mut command = Command::new(words.first().unwrap_or(&OsString::new()));
     command.args(words.iter().skip(1));
+    variables.give_to(&mut command);
+    if let Ok(own) = std::env::current_exe() {
+        add_library(&mut command, env, &own);
+    }
     command
+}
+
+/// Runs a command to its end.
+async fn run_command(
+    mut command: Command,
+    words: Vec<OsString>,
+    signals: &mut Signals,
+) -> Result<ExitStatus, Error> {
+    match command.spawn() {
+        Ok(mut command) => Ok(signals.wait_for(&mut command).await?),
+        Err(error) => Err(not_run(words, error)),
+    }
 }
 
 /// Where the tenant's resources are, and that no proxy stands before them.

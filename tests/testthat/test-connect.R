@@ -1,0 +1,212 @@
+# Content on an emulated Posit Connect: whose token it is, which integration serves, and what is said where there is none.
+
+ada <- "ada@example.com"
+bob <- "bob@example.com"
+
+name_of <- function(azure, token) {
+  connection <- url(
+    paste0(azure$graph, "/v1.0/me"),
+    headers = c(Authorization = paste("Bearer", token))
+  )
+  on.exit(close(connection))
+  jsonlite::fromJSON(paste(readLines(connection, warn = FALSE), collapse = ""))$displayName
+}
+
+kind_of <- function(code) tryCatch(code, entrar_error = function(e) e$kind)
+
+# As Shiny does it while a session's code runs.
+in_session <- function(session, code) {
+  skip_if_not_installed("shiny")
+  shiny::withReactiveDomain(session, code)
+}
+
+test_that("each visitor gets their own token, which is kept for their session", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph"))
+  sessions <- list(azure$session(ada), azure$session(bob), azure$session(ada))
+  tokens <- lapply(sessions, function(session) azure_token("graph", session = session))
+  names <- vapply(tokens, name_of, "", azure = azure)
+  expect_identical(names, c("Ada Example", "Bob Example", "Ada Example"))
+  again <- lapply(sessions, function(session) azure_token("graph", session = session))
+  expect_identical(again, tokens)
+  expect_identical(anyDuplicated(tokens), 0L)
+  by_domain <- in_session(sessions[[2]], azure_token("graph"))
+  expect_identical(by_domain, tokens[[2]])
+  headers <- in_session(sessions[[1]], azure_headers("graph"))
+  expect_identical(headers$Authorization, paste("Bearer", tokens[[1]]))
+})
+
+test_that("without a visitor there is none, and the content's own token only in so many words", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", content = "storage"))
+  expect_identical(kind_of(azure_token("graph")), "no_session")
+  expect_identical(kind_of(azure_token("storage", identity = "viewer")), "no_session")
+  expect_snapshot(getDelegatedAzureToken("graph"), error = TRUE)
+  expect_identical(kind_of(azure_token("graph", session = azure$session())), "sign_in_required")
+  own <- getDelegatedAzureToken("storage", identity = "content")
+  expect_match(format(own), "^identity: +content$", all = FALSE)
+  expect_match(format(own["access_token"]), "^identity: +content$", all = FALSE)
+  viewers <- getDelegatedAzureToken("graph", session = azure$session(ada))
+  expect_match(format(viewers), "^identity: +viewer$", all = FALSE)
+  withr::local_options(entrar.connect_identity = "content")
+  expect_type(azure_token("storage"), "character")
+  # The option does not count where there is a visitor.
+  expect_identical(kind_of(azure_token("storage", session = azure$session())), "sign_in_required")
+  expect_error(azure_token("storage", identity = "nobody"), "must be \"viewer\"")
+})
+
+test_that("what was made for one visitor is an error for another, and after they have left", {
+  skip_if_not_installed("R6")
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph"))
+  first <- azure$session(ada)
+  other <- azure$session(bob)
+  token <- in_session(first, getDelegatedAzureToken("graph", as = "AzureToken"))
+  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  expect_identical(kind_of(in_session(other, token$refresh())), "no_session")
+  expect_identical(kind_of(in_session(other, azure_token("graph", session = first))), "no_session")
+  token$refresh()
+  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  saved <- serialize(token, NULL)
+  expect_false(grepl(
+    visitor_token(first$request),
+    rawToChar(saved[saved != 0]),
+    fixed = TRUE,
+    useBytes = TRUE
+  ))
+  first$close()
+  expect_identical(kind_of(token$refresh()), "no_session")
+  expect_identical(kind_of(azure_token("graph", session = first)), "no_session")
+  expect_identical(name_of(azure, azure_token("graph", session = other)), "Bob Example")
+})
+
+test_that("a request of httr2 stays its visitor's", {
+  skip_if_not_installed("httr2")
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph"))
+  session <- azure$session(ada)
+  request <- req_auth_azure(
+    httr2::request(paste0(azure$graph, "/v1.0/me")),
+    "graph",
+    session = session
+  )
+  name <- function() httr2::resp_body_json(httr2::req_perform(request))$displayName
+  expect_identical(name(), "Ada Example")
+  expect_error(in_session(azure$session(bob), name()), "another visitor")
+  session$close()
+  expect_error(name(), "has ended")
+})
+
+test_that("nothing is kept for a request of plumber, and each is its own visitor's", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph"))
+  request <- azure$request(bob)
+  tokens <- c(azure_token("graph", session = request), azure_token("graph", session = request))
+  expect_identical(anyDuplicated(tokens), 0L)
+  expect_identical(name_of(azure, tokens[[1]]), "Bob Example")
+  expect_identical(kind_of(azure_token("graph", session = azure$request())), "sign_in_required")
+  expect_error(azure_token("graph", session = "bob"), "must be the session")
+})
+
+test_that("nothing else is an origin on Connect", {
+  local_session("http://127.0.0.1:1", POSIT_PRODUCT = "CONNECT")
+  withr::local_envvar(CONNECT_SERVER = NA, CONNECT_API_KEY = NA)
+  expect_identical(kind_of(azure_token("graph")), "no_session")
+  expect_error(azure_token("graph", identity = "content"), "CONNECT_SERVER is not set")
+  expect_false(has_azure_session())
+})
+
+test_that("which integration serves is found, or said", {
+  local_session(NA)
+  kind <- function(resource, ...) {
+    azure <- local_emulated_azure(connect = list(...))
+    kind_of(nchar(azure_token(resource, session = azure$session(ada))) > 0)
+  }
+  expect_true(kind("storage", viewer = c("graph", "storage")))
+  expect_identical(kind("key_vault", viewer = c("graph", "storage")), "consent_required")
+  expect_identical(kind("storage", viewer = "graph"), "consent_required")
+  expect_identical(kind("storage", content = "storage"), "consent_required")
+  expect_identical(kind("storage", viewer = character()), "consent_required")
+  expect_true(kind("storage", viewer = "storage", faults = "listing_refused"))
+  several <- list(viewer = c("storage", "key_vault"), faults = "scopes_refused")
+  azure <- local_emulated_azure(connect = several)
+  session <- azure$session(ada)
+  said <- conditionMessage(tryCatch(azure_token("storage", session = session), error = identity))
+  expect_match(said, "options(entrar.connect_integrations = c(\"storage\" = ", fixed = TRUE)
+  guid <- sub(".*\"storage\" = \"([^\"]+)\".*", "\\1", said)
+  withr::local_options(entrar.connect_integrations = c(storage = guid))
+  expect_type(azure_token("storage", session = session, refresh = TRUE), "character")
+})
+
+test_that("faults have their kinds, and no secret is in what is said", {
+  local_session(NA)
+  failure <- function(fault) {
+    azure <- local_emulated_azure(connect = list(viewer = "graph", faults = fault))
+    session <- azure$session(ada)
+    said <- tryCatch(azure_token("graph", session = session), entrar_error = identity)
+    expect_false(any(grepl("canary", c(conditionMessage(said), format(unclass(said))))))
+    said$kind
+  }
+  expect_identical(failure("key_expired"), "bad_cookie")
+  expect_identical(failure("visitor_refused"), "sign_in_required")
+  expect_identical(failure(c("visitor_refused", "old_errors")), "sign_in_required")
+  expect_identical(failure("no_refresh_token"), "misconfigured")
+})
+
+test_that("the content's token file may be empty, gone or another each time", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(content = "storage", faults = "rotated"))
+  own <- function() kind_of(nchar(azure_token("storage", refresh = TRUE, identity = "content")) > 0)
+  expect_true(own())
+  expect_true(own())
+  with_file <- function(path, code) {
+    withr::with_envvar(c(CONNECT_CONTENT_SESSION_TOKEN_FILE = path), code)
+  }
+  expect_identical(with_file(withr::local_tempfile(lines = character()), own()), "bad_cookie")
+  expect_identical(with_file("/nowhere/token", own()), "bad_cookie")
+})
+
+test_that("an opaque token is handed out, and not kept", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", faults = "opaque_token"))
+  session <- azure$session(ada)
+  tokens <- c(azure_token("graph", session = session), azure_token("graph", session = session))
+  expect_identical(anyDuplicated(tokens), 0L)
+})
+
+test_that("elsewhere several visitors of an app are worth one warning", {
+  local_session(NA)
+  azure <- local_emulated_azure()
+  withr::defer({
+    warned$developer <- NULL
+    visitors$developers <- NULL
+  })
+  visitor <- visitor_session(visitor_request(character()))
+  first <- visitor()
+  second <- visitor()
+  expect_no_warning(azure_token("graph", session = first))
+  expect_no_warning(azure_token("graph", session = first))
+  expect_warning(
+    azure_token("graph", session = second),
+    "all of them get tokens of the one who runs it"
+  )
+  expect_no_warning(azure_token("graph", session = second))
+})
+
+test_that("the report knows Connect, and asks for whom there is", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", content = "storage"))
+  report <- azure_sitrep("graph")
+  expect_identical(report$place$name, "connect")
+  expect_null(report$place$failure)
+  expect_identical(report$resources[[1]]$failure$kind, "no_session")
+  expect_true(report$connect[["CONNECT_SERVER"]])
+  granted <- in_session(azure$session(ada), azure_sitrep("graph"))$resources[[1]]
+  expect_true(granted$granted)
+  expect_identical(granted$account, ada)
+  withr::local_options(entrar.connect_identity = "content")
+  expect_true(azure_sitrep("storage")$resources[[1]]$granted)
+  shown <- format(azure_sitrep("storage"))
+  expect_match(shown, "Connect +it has set CONNECT_SERVER, CONNECT_API_KEY", all = FALSE)
+  expect_false(any(grepl("canary", shown)))
+})
