@@ -252,15 +252,17 @@ impl Store {
             let Some((mut session, cookie_hash)) = found else {
                 return Ok(());
             };
-            session.last_used = now;
+            let before = std::mem::replace(&mut session.last_used, now);
             let mac = db.mac(&fields(&session, &cookie_hash))?;
+            // Whoever has noted or signed it meanwhile has done so for what was there then.
             db.execute(
-                "UPDATE sessions SET last_used = ?, mac = ?, key_id = ? WHERE id = ?",
-                (now, mac.mac, mac.key_id, id.as_str()),
+                "UPDATE sessions SET last_used = ?, mac = ?, key_id = ? WHERE id = ? AND last_used = ?",
+                (now, mac.mac, mac.key_id, id.as_str(), before),
             )?;
             Ok(())
         };
-        self.threads.write(run).await
+        // Everybody's first request of a morning does: none of them is to wait for the others, or for the disk.
+        self.threads.write_loosely(run).await
     }
 }
 
@@ -282,8 +284,8 @@ pub(super) fn rekey(db: &Db<'_>, first: &str) -> Result<u64, StoreError> {
     for (session, cookie_hash) in &found {
         let mac = db.mac(&fields(session, cookie_hash))?;
         db.execute(
-            "UPDATE sessions SET mac = ?, key_id = ? WHERE id = ?",
-            (mac.mac, mac.key_id, session.id.as_str()),
+            "UPDATE sessions SET mac = ?, key_id = ? WHERE id = ? AND last_used = ?",
+            (mac.mac, mac.key_id, session.id.as_str(), session.last_used),
         )?;
     }
     Ok(found.len() as u64)

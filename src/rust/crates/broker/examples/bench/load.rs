@@ -41,7 +41,7 @@ fn post(url: &str, headers: &str, body: &str) -> String {
     )
 }
 
-fn host_and_path(url: &str) -> (&str, &str) {
+pub fn host_and_path(url: &str) -> (&str, &str) {
     let url = url.strip_prefix("http://").unwrap();
     url.split_at(url.find('/').unwrap_or(url.len()))
 }
@@ -51,7 +51,7 @@ pub fn run(address: &str, requests: &[String], total: usize) {
     let (host, _) = host_and_path(address);
     let each = total / requests.len();
     let start = Barrier::new(requests.len() + 1);
-    let (mut times, took) = thread::scope(|scope| {
+    let (times, took) = thread::scope(|scope| {
         let start = &start;
         let threads: Vec<_> = requests
             .iter()
@@ -64,6 +64,11 @@ pub fn run(address: &str, requests: &[String], total: usize) {
             .flat_map(|thread| thread.join().unwrap());
         (times.collect::<Vec<_>>(), started.elapsed())
     });
+    println!("{}", summary(times, took));
+}
+
+/// Median and 99 % quantile in microseconds, and how many a second.
+pub fn summary(mut times: Vec<Duration>, took: Duration) -> String {
     times.sort_unstable();
     let microseconds = |percent| {
         let time: Duration = times[(times.len() - 1) * percent / 100];
@@ -71,7 +76,7 @@ pub fn run(address: &str, requests: &[String], total: usize) {
     };
     #[allow(clippy::cast_precision_loss, reason = "some thousands")]
     let rate = times.len() as f64 / took.as_secs_f64();
-    println!("{:.1} {:.1} {rate:.0}", microseconds(50), microseconds(99));
+    format!("{:.1} {:.1} {rate:.0}", microseconds(50), microseconds(99))
 }
 
 /// How long each of so many round trips took.
@@ -92,7 +97,7 @@ fn connection(host: &str, request: &str, count: usize, start: &Barrier) -> Vec<D
     (0..count).map(|_| round_trip()).collect()
 }
 
-fn is_token(reply: &[u8]) -> bool {
+pub fn is_token(reply: &[u8]) -> bool {
     let name = br#""access_token":"ey"#;
     reply.starts_with(b"HTTP/1.1 200 ") && reply.windows(name.len()).any(|text| text == name)
 }
