@@ -48,7 +48,12 @@ fn main() {
             let cookies: Vec<&str> = cookies.lines().collect();
             let addresses: Vec<&str> = addresses.split(',').collect();
             let (connections, requests) = (connections.parse(), requests.parse());
-            people::run(&addresses, connections.unwrap(), requests.unwrap(), &cookies);
+            people::run(
+                &addresses,
+                connections.unwrap(),
+                requests.unwrap(),
+                &cookies,
+            );
         }
         ["load", "token", address, connections, requests, _] => {
             let exchange = vec![load::exchange(address); connections.parse().unwrap()];

@@ -18,7 +18,8 @@ pub fn run(addresses: &[&str], connections: usize, total: usize, cookies: &[&str
             .map(|number| {
                 let address = addresses[number % addresses.len()];
                 let own = (number..total).step_by(connections);
-                let own = own.map(move |request| load::ask(address, cookies[request % cookies.len()]));
+                let own =
+                    own.map(move |request| load::ask(address, cookies[request % cookies.len()]));
                 scope.spawn(move || connection(address, own, start))
             })
             .collect();
