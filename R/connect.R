@@ -146,12 +146,12 @@ check_subject <- function(subject, call, resource = NA_character_) {
   }
   known <- visitors$live[[subject$id]]
   if (is.null(known)) {
-    stop_no_visitor("it was made for a visitor whose session has ended", resource, call)
+    stop_no_visitor("this was made for a visitor whose session has ended", resource, call)
   }
   here <- root_of(shiny_session())
   if (!is.null(known$session) && !is.null(here) && !identical(here, known$session)) {
     stop_no_visitor(
-      "it was made for another visitor than the one whose session this is",
+      "this was made for another visitor than the one whose session this is",
       resource,
       call
     )

@@ -76,6 +76,8 @@ at_once <- function(resp) 0
 # renews. When the token was refused, older versions call the flow, and newer ones clear the cache and call the
 # flow if it then has nothing.
 token_source <- function(resource, subject = NULL) {
+  # Now, and not when the request is performed: another visitor may be there then.
+  force(subject)
   call <- call("azure_token", resource)
   # Tokens are told apart by when they were asked for: no secret is kept here.
   used <- refused <- renewed <- NA

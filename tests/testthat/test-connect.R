@@ -93,6 +93,13 @@ test_that("a request of httr2 stays its visitor's", {
   name <- function() httr2::resp_body_json(httr2::req_perform(request))$displayName
   expect_identical(name(), "Ada Example")
   expect_error(in_session(azure$session(bob), name()), "another visitor")
+  # The visitor of when it is made, not of when it is performed.
+  request <- in_session(
+    session,
+    req_auth_azure(httr2::request(paste0(azure$graph, "/v1.0/me")), "graph")
+  )
+  expect_error(in_session(azure$session(bob), name()), "another visitor")
+  expect_identical(name(), "Ada Example")
   session$close()
   expect_error(name(), "has ended")
 })
