@@ -32,6 +32,9 @@ test_that("each visitor gets their own token, which is kept for their session", 
   expect_identical(anyDuplicated(tokens), 0L)
   by_domain <- in_session(sessions[[2]], azure_token("graph"))
   expect_identical(by_domain, tokens[[2]])
+  # A module's session is a part of its visitor's.
+  module <- list2env(list(rootScope = function() sessions[[2]]))
+  expect_identical(in_session(module, azure_token("graph")), tokens[[2]])
   headers <- in_session(sessions[[1]], azure_headers("graph"))
   expect_identical(headers$Authorization, paste("Bearer", tokens[[1]]))
 })
