@@ -171,7 +171,11 @@ session_token <- function(subject, resource, call) {
   } else {
     known$session$request[["HTTP_POSIT_CONNECT_USER_SESSION_TOKEN"]]
   }
-  if (!is.character(token) || length(token) != 1 || is.na(token) || !nzchar(token)) {
+  # Printable ASCII, as a header's value that stands for somebody is.
+  is_token <- is.character(token) &&
+    length(token) == 1 &&
+    isTRUE(grepl("^[!-~]+$", token, useBytes = TRUE))
+  if (!is_token) {
     failure <- list(
       kind = "sign_in_required",
       message = "the visitor is not signed in to Posit Connect, as it is with content that everybody may see",

@@ -46,6 +46,11 @@ test_that("without a visitor there is none, and the content's own token only in 
   expect_identical(kind_of(azure_token("storage", identity = "viewer")), "no_session")
   expect_snapshot(getDelegatedAzureToken("graph"), error = TRUE)
   expect_identical(kind_of(azure_token("graph", session = azure$session())), "sign_in_required")
+  # What is no session token is nobody's, and least of all the content's.
+  for (token in list("", NA_character_, "\xff", "two words", c("a", "b"), 1)) {
+    request <- list2env(list(HTTP_POSIT_CONNECT_USER_SESSION_TOKEN = token))
+    expect_identical(kind_of(azure_token("storage", session = request)), "sign_in_required")
+  }
   own <- getDelegatedAzureToken("storage", identity = "content")
   expect_match(format(own), "^identity: +content$", all = FALSE)
   expect_match(format(own["access_token"]), "^identity: +content$", all = FALSE)

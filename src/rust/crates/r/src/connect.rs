@@ -43,9 +43,11 @@ fn connect_fault() -> Robj {
 fn connect_token(resource: &str, session_token: Robj, integration: Robj, timeout: f64) -> List {
     let env = Env::process();
     let timeout = Duration::from_secs_f64(timeout);
-    let subject = match convert::string(&session_token) {
-        Some(token) => Subject::Viewer(token.into()),
-        None => Subject::Content,
+    // What is no token must not turn into the content's rights.
+    let subject = if session_token.is_null() {
+        Subject::Content
+    } else {
+        Subject::Viewer(convert::string(&session_token).unwrap_or_default().into())
     };
     let named = convert::string(&integration);
     let asked = Resource::parse(resource)
