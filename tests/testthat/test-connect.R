@@ -131,6 +131,25 @@ test_that("nothing else is an origin on Connect", {
   expect_false(has_azure_session())
 })
 
+test_that("a live agent and a live hub are not asked on Connect, nor is what they gave handed out", {
+  skip_on_os("windows")
+  socket <- local_hub()
+  start_agent(local_agents_directory())
+  withr::local_envvar(ENTRAR_HUB_SOCKET = socket)
+  expect_match(azure_token("graph"), "^CANARY-")
+  withr::local_envvar(
+    POSIT_PRODUCT = "CONNECT",
+    CONNECT_SERVER = "http://127.0.0.1:1",
+    CONNECT_API_KEY = "canary-key",
+    CONNECT_CONTENT_GUID = "11111111-2222-3333-4444-555555555555",
+    CONNECT_CONTENT_SESSION_TOKEN = "canary-token"
+  )
+  expect_identical(kind_of(azure_token("graph")), "no_session")
+  expect_identical(kind_of(getDelegatedAzureToken("graph")), "no_session")
+  expect_identical(kind_of(azure_token("graph", identity = "content")), "unreachable")
+  expect_identical(kind_of(azure_sign_in()), "no_session")
+})
+
 test_that("which integration serves is found, or said", {
   local_session(NA)
   kind <- function(resource, ...) {
