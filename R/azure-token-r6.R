@@ -75,6 +75,7 @@ make_azure_token_class <- function() {
 has_token <- function(self) is.character(self$credentials$access_token)
 
 has_good_token <- function(self, private) {
+  check_subject(private$subject, NULL, self$resource)
   has_token(self) && as.numeric(Sys.time()) < private$renew_at
 }
 

@@ -133,8 +133,11 @@ fn ide_failure(text: &str) -> List {
 #[extendr]
 fn kept_secret(resource: Robj) -> Robj {
     match convert::string(&resource) {
-        Some(resource) => cache::secret(named(resource), Env::process().now()),
-        None => ().into(),
+        // A name with this character is of a visitor's tokens or the content's, and no resource.
+        Some(resource) if !resource.contains('\r') => {
+            cache::secret(named(resource), Env::process().now())
+        }
+        _ => ().into(),
     }
 }
 
