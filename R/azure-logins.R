@@ -26,7 +26,8 @@ login_hash <- function(self) {
 # therefore not made here.
 save_login <- function(self) {
   directory <- login_directory()
-  if (!dir.exists(directory)) {
+  # On Connect a login would be whoever's came last.
+  if (!dir.exists(directory) || on_connect()) {
     return(invisible())
   }
   login <- self$clone()

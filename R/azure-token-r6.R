@@ -108,17 +108,20 @@ renew_credentials <- function(self, private, call) {
 
 azure_token_lines <- function(self) {
   credentials <- self$credentials
-  identity <- identity_lines(shown_claims(credentials$access_token), self$resource)
+  claims <- identity_lines(shown_claims(credentials$access_token), self$resource)
+  identity <- attr(credentials, "identity")
   lines <- c(
     resource = self$resource,
-    identity["account"],
+    identity = identity,
+    claims["account"],
     tenant = self$tenant,
-    identity["audience"],
+    claims["audience"],
     if (has_token(self)) {
       c(expires = format_expiry(credentials$expires_at), token = redacted)
     } else {
       c(token = "none yet, it is asked for when it is used")
     }
   )
-  c("<AzureToken> delegated, from entrar", paste0("  ", labelled(lines[!is.na(lines)])))
+  kind <- if (identical(identity, "content")) "of the content's own" else "delegated"
+  c(sprintf("<AzureToken> %s, from entrar", kind), paste0("  ", labelled(lines[!is.na(lines)])))
 }

@@ -56,7 +56,7 @@
 #' )
 #' }
 #' @export
-azure_token <- function(resource, refresh = FALSE, session = NULL, identity = NULL) {
+azure_token <- function(resource, refresh = FALSE, session, identity = NULL) {
   # All that a hit takes: one look-up, which returns the string that it kept.
   if (isFALSE(refresh) && !missing(resource)) {
     kept <- kept_secret(resource)
@@ -67,7 +67,7 @@ azure_token <- function(resource, refresh = FALSE, session = NULL, identity = NU
       return(kept)
     }
   }
-  call <- sys.call()
+  call <- if (missing(session)) sys.call() else shown_call(sys.call())
   if (missing(resource)) {
     stop_bad_resource("it is missing", call)
   }
@@ -85,7 +85,7 @@ azure_token <- function(resource, refresh = FALSE, session = NULL, identity = NU
 
 #' @rdname azure_token
 #' @export
-azure_headers <- function(resource, session = NULL, identity = NULL) {
+azure_headers <- function(resource, session, identity = NULL) {
   structure(
     list(
       Authorization = paste("Bearer", azure_token(resource, session = session, identity = identity))
@@ -104,7 +104,7 @@ azure_forget <- function() {
 
 # A token that is kept or renewed, whole.
 fresh_token <- function(resource, insist, call, subject = NULL) {
-  check_subject(subject, call)
+  check_subject(subject, call, resource)
   name <- kept_name(subject, resource)
   kept <- kept_token(name, insist)
   if (inherits(kept, "entrar_token")) {

@@ -8,13 +8,18 @@
 #'
 #' @section Whose token it is:
 #' In a Shiny app the token is that of the *visitor* in whose session it is asked for. Where code has no session of its own, as
-#' in `later::later()`, pass it: `azure_token("graph", session = session)`. In a plumber API pass the request: `session = req`.
-#' Requests of [req_auth_azure()] and objects of class `AzureToken` stay bound to the visitor for whom they were made: they are
-#' an error in another visitor's session, and when the session has ended. Tokens are kept by session, and dropped with it.
+#' in `later::later()`, always pass it: `azure_token("graph", session = session)`. Otherwise there is an error, or, where another
+#' session's code lets it run meanwhile, that visitor's token. In a plumber API pass the request: `session = req`.
+#' Requests of [req_auth_azure()] and objects of class `AzureToken` stay bound to the visitor for whom they were made: to perform
+#' the one, and `validate()` and `refresh()` of the other, are an error in another visitor's session, when the session has ended, and
+#' where they were read back from a file. What is a plain string is bound to nobody: a token itself, the value of
+#' [azure_headers()], an object's `credentials`. Tokens are kept by session, and dropped with it. Do not send a `session` to a
+#' worker process: get the token first, and send that.
 #'
 #' A report, a start-up of an app and a job have no visitor, which is an error there. With `identity = "content"` the token is
 #' the content's own: of an integration of the kind "Service Account". `options(entrar.connect_identity = "content")` says so
-#' for a whole report; while a Shiny app runs it does not count. A token prints which of the two it is.
+#' for a whole report; where a Shiny app runs it does not count, but it does in worker processes that have it set, as by
+#' `.Rprofile`. A token prints which of the two it is.
 #'
 #' @section Which integration:
 #' The one that is attached to the content and is for the resource. Where several could be meant, the error shows the option that
@@ -29,7 +34,7 @@
 #' @aliases entrar.connect_identity entrar.connect_integrations
 NULL
 
-# `live`: sessions and requests by the ids of their handles. `developers`: outside Connect, the sessions of Shiny that have
+# `live`: by the ids of their handles, sessions of Shiny, and the session tokens of plumber's requests. `developers`: outside Connect, the sessions of Shiny that have
 # asked; `NULL` before any has.
 visitors <- new.env(parent = emptyenv())
 visitors$live <- new.env(parent = emptyenv())
@@ -37,7 +42,7 @@ visitors$developers <- NULL
 visitors$number <- 0
 
 # Whom a token is to stand for; `NULL` outside Connect. It is a handle without a secret, which can be saved with what holds it:
-# in another process nobody is known by it.
+# nobody is known by a copy. A `session` that was given counts though it is NULL: it may have been lost.
 token_subject <- function(session, identity, resource, call) {
   check_identity(identity)
   if (!on_connect()) {
@@ -45,16 +50,20 @@ token_subject <- function(session, identity, resource, call) {
     return(NULL)
   }
   if (identical(identity, "content")) {
-    return(handle("content", "content"))
+    return(content_handle)
   }
-  session <- root_of(if (is.null(session)) shiny_session() else session)
-  if (!is.null(session)) {
-    return(visitor_handle(session, resource, call))
+  whose <- root_of(given_or_at_hand(session))
+  if (!is.null(whose)) {
+    return(visitor_handle(whose, resource, call))
   }
-  if (is.null(identity) && means_content()) {
-    return(handle("content", "content"))
+  if (missing(session) && is.null(identity) && means_content()) {
+    return(content_handle)
   }
   stop_no_visitor("there is no visitor here whose token it could be", resource, call)
+}
+
+given_or_at_hand <- function(session) {
+  if (missing(session) || is.null(session)) shiny_session() else session
 }
 
 check_identity <- function(identity) {
@@ -68,8 +77,14 @@ means_content <- function() {
   identical(getOption("entrar.connect_identity"), "content") && !shiny_runs()
 }
 
+# Also while an app is only being read, before it serves anybody.
 shiny_runs <- function() {
-  isNamespaceLoaded("shiny") && getExportedValue("shiny", "isRunning")()
+  if (!isNamespaceLoaded("shiny")) {
+    return(FALSE)
+  }
+  run_app <- getExportedValue("shiny", "runApp")
+  is_run_app <- function(frame) identical(sys.function(frame), run_app)
+  getExportedValue("shiny", "isRunning")() || any(vapply(seq_len(sys.nframe()), is_run_app, NA))
 }
 
 shiny_session <- function() {
@@ -85,6 +100,8 @@ handle <- function(id, identity) {
   list2env(list(id = id, identity = identity), parent = emptyenv())
 }
 
+content_handle <- handle("content", "content")
+
 # No other handle has it, of this process or another.
 new_id <- function() {
   visitors$number <- visitors$number + 1
@@ -97,7 +114,19 @@ is_shiny_session <- function(session) {
 
 visitor_handle <- function(session, resource, call) {
   if (!is_shiny_session(session)) {
-    return(request_handle(session, resource, call))
+    here <- root_of(shiny_session())
+    if (is.null(here)) {
+      return(request_handle(session))
+    }
+    # A session's own request stands for the session, and for no longer.
+    if (!identical(here$request, session)) {
+      stop_no_visitor(
+        "this is not the request of the visitor whose session this is",
+        resource,
+        call
+      )
+    }
+    session <- here
   }
   for (id in ls(visitors$live, sorted = FALSE)) {
     if (identical(visitors$live[[id]]$session, session)) {
@@ -108,7 +137,7 @@ visitor_handle <- function(session, resource, call) {
     stop_no_visitor("the visitor's session has ended", resource, call)
   }
   made <- handle(new_id(), "viewer")
-  visitors$live[[made$id]] <- list(session = session, handle = made, keeps = TRUE)
+  visitors$live[[made$id]] <- list(handle = made, session = session)
   session$onSessionEnded(function() end_visitor(made$id))
   made
 }
@@ -119,23 +148,28 @@ has_ended <- function(session) {
 }
 
 end_visitor <- function(id) {
-  suppressWarnings(rm(list = id, envir = visitors$live))
+  forget(id)()
   drop_tokens_of(paste0(id, "\r"))
 }
 
-# A request tells nobody when it is over: it is known as long as somebody holds its handle, and nothing is kept for it.
-request_handle <- function(request, resource, call) {
-  is_request <- is.environment(request) || is.list(request)
-  if (!is_request) {
+# Made here, and not where a request is at hand, which it would keep.
+forget <- function(id) {
+  force(id)
+  function(...) suppressWarnings(rm(list = id, envir = visitors$live))
+}
+
+# A request tells nobody when it is over: it is known for as long as it is there, and nothing is kept for it.
+request_handle <- function(request) {
+  if (!is.environment(request)) {
     stop(
       "`session` must be the session of a Shiny app or the request of a plumber API.",
       call. = FALSE
     )
   }
-  token <- request[["HTTP_POSIT_CONNECT_USER_SESSION_TOKEN"]]
   made <- handle(new_id(), "viewer")
-  visitors$live[[made$id]] <- list(token = token, keeps = FALSE)
-  reg.finalizer(made, function(made) suppressWarnings(rm(list = made$id, envir = visitors$live)))
+  token <- request[["HTTP_POSIT_CONNECT_USER_SESSION_TOKEN"]]
+  visitors$live[[made$id]] <- list(handle = made, token = token)
+  reg.finalizer(request, forget(made$id))
   made
 }
 
@@ -145,7 +179,7 @@ check_subject <- function(subject, call, resource = NA_character_) {
     return(invisible())
   }
   known <- visitors$live[[subject$id]]
-  if (is.null(known)) {
+  if (!identical(known$handle, subject)) {
     stop_no_visitor("this was made for a visitor whose session has ended", resource, call)
   }
   here <- root_of(shiny_session())
@@ -159,7 +193,7 @@ check_subject <- function(subject, call, resource = NA_character_) {
   invisible()
 }
 
-# The secret that stands for the visitor. It is read from the session at each question, and kept nowhere.
+# The secret that stands for the visitor. A session's is read from it at each question.
 session_token <- function(subject, resource, call) {
   check_subject(subject, call, resource)
   if (subject$identity == "content") {
@@ -220,13 +254,14 @@ may_be_kept <- function(subject, token = NULL) {
   if (is.null(subject)) {
     return(TRUE)
   }
-  lasts <- subject$identity == "content" || isTRUE(visitors$live[[subject$id]]$keeps)
+  lasts <- subject$identity == "content" || !is.null(visitors$live[[subject$id]]$session)
   lasts && (is.null(token) || !is.na(token$expires_at))
 }
 
 has_connect_subject <- function() {
   is_asked <- function() {
-    session_token(token_subject(NULL, NULL, NA_character_, NULL), NA_character_, NULL)
+    subject <- token_subject(identity = NULL, resource = NA_character_, call = NULL)
+    session_token(subject, NA_character_, NULL)
     TRUE
   }
   is.null(connect_fault()) && tryCatch(is_asked(), entrar_error = function(e) FALSE)
@@ -237,9 +272,16 @@ stop_no_visitor <- function(what, resource, call) {
   stop(new_failure(failure, resource, call))
 }
 
+# The user's call, as a condition has it: with its first argument only, since a session may show a secret, and holds one.
+shown_call <- function(call) {
+  named <- which(names(call) == "session")
+  call[utils::head(setdiff(seq_along(call), named), 2)]
+}
+
 # Outside Connect an app runs with its developer's rights, which nobody notices before a second visitor is there.
 watch_visitors <- function(session) {
-  session <- root_of(if (is_shiny_session(session)) session else shiny_session())
+  given <- if (!missing(session)) session
+  session <- root_of(if (is_shiny_session(given)) given else shiny_session())
   if (!is_shiny_session(session)) {
     return(invisible())
   }

@@ -32,7 +32,7 @@
 #'   AzureGraph, AzureKeyVault, AzureStor and Microsoft365R. The latter needs the R6 package.
 #'
 #' @param session On Posit Connect, whose token it is to be: the `session` of a Shiny app, or the request (`req`) of a plumber
-#'   API. In Shiny the session at hand is meant if it is `NULL`. Elsewhere it makes no difference.
+#'   API. In Shiny the session at hand is meant if none is given. Elsewhere it makes no difference.
 #' @param identity On Posit Connect, `"viewer"` for the visitor, or `"content"` for the content's own token, of an integration
 #'   of the kind "Service Account". `NULL` means the visitor; see [entrar-connect]. Elsewhere it makes no difference.
 #'
@@ -77,10 +77,10 @@
 getDelegatedAzureToken <- function(
   resource,
   as = c("list", "AzureToken"),
-  session = NULL,
+  session,
   identity = NULL
 ) {
-  call <- sys.call()
+  call <- if (missing(session)) sys.call() else shown_call(sys.call())
   resource <- check_resource(resource, call)
   as <- if (missing(as)) "list" else match.arg(as)
   if (as == "AzureToken") {

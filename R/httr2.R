@@ -40,14 +40,20 @@
 #'     httr2::resp_body_json()
 #' }
 #' @export
-req_auth_azure <- function(req, resource, session = NULL, identity = NULL) {
+req_auth_azure <- function(req, resource, session, identity = NULL) {
   # The call is not kept in a variable: a request that is saved would bring along its source file.
   resource <- check_resource(resource, sys.call())
   if (!requireNamespace("httr2", quietly = TRUE)) {
     stop("`req_auth_azure()` needs the httr2 package. Install it with install.packages(\"httr2\").")
   }
   # Bound to the visitor of now, whoever is there when it is performed.
-  tokens <- token_source(resource, token_subject(session, identity, resource, sys.call()))
+  subject <- token_subject(
+    session,
+    identity,
+    resource,
+    if (missing(session)) sys.call() else shown_call(sys.call())
+  )
+  tokens <- token_source(resource, subject)
   req <- httr2::req_oauth(req, tokens$flow, list(), tokens$cache)
   # Before 5.2.1, curl would send the token to whatever host it is redirected to.
   req <- httr2::req_options(req, unrestricted_auth = FALSE)

@@ -39,7 +39,7 @@ sitrep_ask <- function(resource, timeout) {
   no_visitor <- function(condition) list(condition = condition)
   tryCatch(
     {
-      subject <- token_subject(NULL, NULL, resource, NULL)
+      subject <- token_subject(identity = NULL, resource = resource, call = NULL)
       ask_connect(resource, subject, NULL, timeout)
     },
     entrar_error = no_visitor

@@ -58,7 +58,10 @@ test_that("without a visitor there is none, and the content's own token only in 
   expect_match(format(viewers), "^identity: +viewer$", all = FALSE)
   withr::local_options(entrar.connect_identity = "content")
   expect_type(azure_token("storage"), "character")
-  # The option does not count where there is a visitor.
+  # The option does not count where there is a visitor, or was to be one.
+  expect_identical(kind_of(azure_token("storage", session = NULL)), "no_session")
+  expect_identical(kind_of(azure_headers("storage", session = NULL)), "no_session")
+  expect_s3_class(azure_headers("storage"), "entrar_headers")
   expect_identical(kind_of(azure_token("storage", session = azure$session())), "sign_in_required")
   expect_error(azure_token("storage", identity = "nobody"), "must be \"viewer\"")
 })
@@ -75,7 +78,12 @@ test_that("what was made for one visitor is an error for another, and after they
   expect_identical(kind_of(in_session(other, azure_token("graph", session = first))), "no_session")
   token$refresh()
   expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  expect_true(token$validate())
+  expect_identical(kind_of(in_session(other, token$validate())), "no_session")
   saved <- serialize(token, NULL)
+  # A copy is nobody's, in the same process too.
+  expect_identical(kind_of(unserialize(saved)$refresh()), "no_session")
+  expect_identical(name_of(azure, token$clone()$refresh()$credentials$access_token), "Ada Example")
   expect_false(grepl(
     visitor_token(first$request),
     rawToChar(saved[saved != 0]),
@@ -84,8 +92,92 @@ test_that("what was made for one visitor is an error for another, and after they
   ))
   first$close()
   expect_identical(kind_of(token$refresh()), "no_session")
+  expect_identical(kind_of(token$validate()), "no_session")
   expect_identical(kind_of(azure_token("graph", session = first)), "no_session")
   expect_identical(name_of(azure, azure_token("graph", session = other)), "Bob Example")
+})
+
+test_that("no kept token is handed out by the name that it is kept under", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", content = "graph"))
+  session <- azure$session(ada)
+  azure_token("graph", identity = "content")
+  azure_token("graph", session = session)
+  for (id in c("content", token_subject(session, NULL, "graph", NULL)$id)) {
+    name <- paste0(id, "\rhttps://graph.microsoft.com")
+    expect_identical(kind_of(azure_token(name)), "bad_resource")
+    expect_identical(kind_of(azure_token(name, session = session)), "bad_resource")
+  }
+})
+
+test_that("an object says whose it is, and a login is not saved", {
+  skip_if_not_installed("R6")
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", content = "storage"))
+  directory <- withr::local_tempdir()
+  withr::local_envvar(R_AZURE_DATA_DIR = directory)
+  own <- getDelegatedAzureToken("storage", as = "AzureToken", identity = "content")
+  own$cache()
+  expect_identical(dir(directory), character())
+  shown <- capture.output(print(own))
+  expect_match(shown[[1]], "of the content's own")
+  expect_match(shown, "identity: +content$", all = FALSE)
+  viewers <- in_session(azure$session(ada), getDelegatedAzureToken("graph", as = "AzureToken"))
+  expect_match(capture.output(print(viewers)), "identity: +viewer$", all = FALSE)
+})
+
+test_that("a session's own request stands for the session, and another's for nobody", {
+  skip_if_not_installed("R6")
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph"))
+  first <- azure$session(ada)
+  other <- azure$session(bob)
+  token <- in_session(
+    first,
+    getDelegatedAzureToken("graph", as = "AzureToken", session = first$request)
+  )
+  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  by_request <- function() azure_token("graph", session = first$request)
+  expect_identical(kind_of(in_session(other, by_request())), "no_session")
+  expect_identical(kind_of(in_session(other, token$refresh())), "no_session")
+  first$close()
+  expect_identical(kind_of(token$refresh()), "no_session")
+})
+
+test_that("the content is not meant by an app that is only being read", {
+  skip_if_not_installed("shiny")
+  local_session(NA)
+  local_emulated_azure(connect = list(content = "storage"))
+  withr::local_options(entrar.connect_identity = "content")
+  app <- withr::local_tempdir()
+  writeLines(
+    "stop(tryCatch(entrar::azure_token('storage'), error = conditionMessage))",
+    file.path(app, "app.R")
+  )
+  expect_error(shiny::runApp(app, launch.browser = FALSE), "there is no visitor here")
+})
+
+test_that("no condition holds a session", {
+  local_session(NA)
+  azure <- local_emulated_azure(connect = list(viewer = "graph", faults = "visitor_refused"))
+  session <- azure$session(ada)
+  secret <- visitor_token(session$request)
+  conditions <- list(
+    tryCatch(azure_token("graph", session = session), error = identity),
+    tryCatch(do.call("azure_token", list("graph", session = session)), error = identity),
+    tryCatch(do.call("getDelegatedAzureToken", list("", session = session)), error = identity)
+  )
+  for (condition in conditions) {
+    expect_s3_class(condition, "entrar_error")
+    held <- serialize(condition, NULL)
+    held <- rawToChar(held[held != 0])
+    expect_false(grepl(secret, held, fixed = TRUE, useBytes = TRUE))
+  }
+  expect_identical(conditionCall(conditions[[1]]), quote(azure_token("graph")))
+  # Of arguments that are passed on there is no more to see.
+  passed_on <- function(...) azure_token("graph", ...)
+  said <- tryCatch(passed_on(session = session), error = identity)
+  expect_identical(conditionCall(said), quote(azure_token("graph")))
 })
 
 test_that("a request of httr2 stays its visitor's", {
