@@ -3,9 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use entrar_client::connect::{self, Integrations, Place, Subject};
+use entrar_client::connect::{self, Integrations, Place, Subject, advised};
 use entrar_core::env::Env;
-use entrar_core::error::Error;
 use entrar_core::resource::Resource;
 use extendr_api::prelude::*;
 
@@ -59,14 +58,13 @@ fn connect_token(resource: &str, session_token: Robj, integration: Robj, timeout
             })?;
             Ok((outcome, place.is_in_clear()))
         });
-    let is_viewer = matches!(subject, Subject::Viewer(_));
+    let failed =
+        |error, in_clear| convert::failed(&advised(error, subject.is_viewer()), None, in_clear);
     match asked {
         Ok((Ok(Ok(token)), in_clear)) => convert::granted(&token, in_clear, false),
-        Ok((Ok(Err(error)), in_clear)) => {
-            convert::failed(&advised(error, is_viewer), None, in_clear)
-        }
+        Ok((Ok(Err(error)), in_clear)) => failed(error, in_clear),
         Ok((Err(request), _)) => convert::interrupted(request),
-        Err(error) => convert::failed(&advised(error, is_viewer), None, false),
+        Err(error) => failed(error, false),
     }
 }
 
@@ -86,14 +84,6 @@ fn connect_remedy(kind: &str) -> Robj {
 #[extendr]
 fn drop_tokens_of(prefix: &str) {
     cache::forget_of(prefix);
-}
-
-fn advised(error: Error, is_viewer: bool) -> Error {
-    if error.details().remedy.is_some() {
-        return error;
-    }
-    let words = connect::usual(error.kind(), is_viewer);
-    error.remedied(Some(words))
 }
 
 extendr_module! {

@@ -2,7 +2,8 @@
 //! than the one that was asked for, which would refuse it in words that nobody understands.
 
 use entrar_core::error::{Error, Kind};
-use entrar_core::resource::{Resource, name_of};
+use entrar_core::guid::Guid;
+use entrar_core::resource::{DEVOPS, Resource, name_of};
 use entrar_core::text::presentable;
 use entrar_core::token::{Token, claim};
 use secrecy::ExposeSecret;
@@ -21,7 +22,7 @@ const IDS: [(&str, &str); 11] = [
     ("880da380-985e-4198-81b9-e05b1cc53158", "search"),
     ("00000009-0000-0000-c000-000000000000", "power_bi"),
     ("ca7f3f0b-7d91-482c-8e09-c5d840d0eac5", "log_analytics"),
-    ("499b84ac-1321-427f-aa17-267ca6975798", "devops"),
+    (DEVOPS, "devops"),
 ];
 
 /// Whether two names are of one resource.
@@ -66,7 +67,7 @@ fn has_id(service: &str) -> bool {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+    text.parse::<Guid>().is_ok()
 }
 
 /// Refuses a token that says of itself that it is for another resource. One that says nothing is left to the resource.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use entrar_core::error::{Error, Kind};
+use entrar_core::guid::Guid;
 use entrar_core::resource::{Resource, name_of};
 use entrar_core::text::presentable;
 use serde_json::Value;
@@ -12,33 +13,43 @@ use super::{Place, Question};
 
 /// An integration that is attached to the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Integration {
-    /// Its GUID.
-    pub guid: String,
+pub(super) struct Integration {
+    guid: String,
     /// What the administrator calls it.
-    pub name: String,
+    name: String,
     /// `Viewer` or `Service Account`.
-    pub auth_type: String,
+    auth_type: String,
     /// The kind of service it was set up for, such as `azure` or `msgraph`.
-    pub template: String,
-    /// What its tokens are for, where that may be read.
-    scopes: Option<Vec<String>>,
+    template: String,
+    scopes: Scopes,
 }
 
-/// What is attached to a piece of content, as Connect said last.
+/// What an integration's tokens are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scopes {
+    /// Nobody has asked yet: one integration alone serves whatever its scopes are.
+    Unread,
+    /// A publisher may not read them.
+    Closed,
+    Read(Vec<String>),
+}
+
+/// What is attached to a piece of content, as Connect said last: `None` where that may not be read.
 #[derive(Debug, Default)]
-pub struct Integrations(Mutex<Option<(Place, Vec<Integration>)>>);
+pub struct Integrations(Mutex<Option<(Place, Listing)>>);
+
+type Listing = Option<Vec<Integration>>;
 
 impl Integrations {
-    fn of(&self, place: &Place) -> Option<Vec<Integration>> {
+    fn of(&self, place: &Place) -> Option<Listing> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, integrations) = kept.as_ref()?;
-        (of == place).then(|| integrations.clone())
+        let (of, listing) = kept.as_ref()?;
+        (of == place).then(|| listing.clone())
     }
 
-    fn keep(&self, place: &Place, integrations: &[Integration]) {
+    fn keep(&self, place: &Place, listing: &Listing) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some((place.clone(), integrations.to_vec()));
+        *kept = Some((place.clone(), listing.clone()));
     }
 
     pub(super) fn forget(&self) {
@@ -102,16 +113,16 @@ pub(super) async fn choose(
     listed: &Integrations,
 ) -> Result<Choice, Error> {
     let place = question.place;
-    let all = match listed.of(place) {
-        Some(all) => all,
-        None => match list(question).await {
-            Ok(all) => {
-                listed.keep(place, &all);
-                all
-            }
-            Err(error) if is_closed(&error) => return Ok(Choice::Only),
-            Err(error) => return Err(error),
-        },
+    let mut listing = match listed.of(place) {
+        Some(listing) => listing,
+        None => {
+            let listing = unless_closed(list(question).await)?;
+            listed.keep(place, &listing);
+            listing
+        }
+    };
+    let Some(all) = &mut listing else {
+        return Ok(Choice::Only);
     };
     if all.is_empty() {
         return Err(Error::new(
@@ -120,42 +131,43 @@ pub(super) async fn choose(
         ));
     }
     let auth_type = question.subject.auth_type();
-    let mut fitting: Vec<Integration> = all
-        .iter()
-        .filter(|it| it.auth_type.eq_ignore_ascii_case(auth_type))
-        .cloned()
-        .collect();
-    match fitting.as_slice() {
-        [] => Err(Error::new(
-            Kind::ConsentRequired,
-            format!(
+    let fits = |it: &Integration| it.auth_type.eq_ignore_ascii_case(auth_type);
+    match all.iter().filter(|it| fits(it)).count() {
+        0 => {
+            let message = format!(
                 "no OAuth integration of the kind \"{auth_type}\" is attached to this content, and there are {}",
-                names(&all)
-            ),
-        )),
-        [only] => Ok(Choice::Found(only.clone())),
+                names(&*all)
+            );
+            return Err(Error::new(Kind::ConsentRequired, message));
+        }
+        // The only one is asked, whatever its scopes are: its token says for whom it is.
+        1 => {}
         _ => {
-            if fitting.iter().any(|it| it.scopes.is_none()) {
-                for integration in &mut fitting {
+            for integration in all.iter_mut().filter(|it| fits(it)) {
+                if integration.scopes == Scopes::Unread {
                     integration.scopes = scopes(question, &integration.guid).await?;
                 }
-                let others = all
-                    .iter()
-                    .filter(|it| !fitting.iter().any(|known| known.guid == it.guid));
-                let known: Vec<_> = others.chain(&fitting).cloned().collect();
-                listed.keep(place, &known);
             }
-            one_of(fitting, question.resource).map(Choice::Found)
         }
+    }
+    let fitting: Vec<Integration> = all.iter().filter(|it| fits(it)).cloned().collect();
+    listed.keep(place, &listing);
+    match fitting.as_slice() {
+        [only] => Ok(Choice::Found(only.clone())),
+        _ => one_of(&fitting, question.resource).map(Choice::Found),
     }
 }
 
-/// Whether an error says that nobody may look at this, or that there is nothing of that name: then one does without.
-fn is_closed(error: &Error) -> bool {
-    matches!(error.details().http_status, Some(403 | 404))
+/// `None` for an error that says that nobody may look at this, or that there is nothing of that name: then one does without.
+fn unless_closed<T>(said: Result<T, Error>) -> Result<Option<T>, Error> {
+    match said {
+        Ok(said) => Ok(Some(said)),
+        Err(error) if matches!(error.details().http_status, Some(403 | 404)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn one_of(fitting: Vec<Integration>, resource: &Resource) -> Result<Integration, Error> {
+fn one_of(fitting: &[Integration], resource: &Resource) -> Result<Integration, Error> {
     let verdict = |it: &Integration| it.verdict(resource);
     let with = |wanted| -> Vec<&Integration> {
         fitting.iter().filter(|it| verdict(it) == wanted).collect()
@@ -168,14 +180,13 @@ fn one_of(fitting: Vec<Integration>, resource: &Resource) -> Result<Integration,
             Kind::ConsentRequired,
             format!(
                 "none of the OAuth integrations that are attached to this content is for this resource: {}",
-                names(&fitting)
+                names(fitting)
             ),
         )),
         [first, ..] => {
-            let all: Vec<Integration> = candidates.iter().map(|it| (*it).clone()).collect();
             let message = format!(
                 "several OAuth integrations of this content may be for this resource: {}",
-                names(&all)
+                names(candidates.iter().copied())
             );
             Err(Error::new(Kind::ConsentRequired, message)
                 .remedied(Some(&how_to_name(resource, Some(&first.guid)))))
@@ -185,7 +196,7 @@ fn one_of(fitting: Vec<Integration>, resource: &Resource) -> Result<Integration,
 
 impl Integration {
     fn verdict(&self, resource: &Resource) -> Verdict {
-        let Some(scopes) = &self.scopes else {
+        let Scopes::Read(scopes) = &self.scopes else {
             // The kind of it says something, too.
             return match self.template.as_str() {
                 "msgraph" | "sharepoint" => compare("https://graph.microsoft.com", resource),
@@ -218,21 +229,16 @@ fn resource_of(scope: &str) -> Option<&str> {
     }
 }
 
-fn names(integrations: &[Integration]) -> String {
-    let names: Vec<String> = integrations.iter().map(ToString::to_string).collect();
+fn names<'a>(integrations: impl IntoIterator<Item = &'a Integration>) -> String {
+    let names: Vec<String> = integrations.into_iter().map(ToString::to_string).collect();
     names.join(", ")
 }
 
 async fn list(question: &Question<'_>) -> Result<Vec<Integration>, Error> {
-    let content = question.place.content();
-    if content.is_empty()
-        || !content
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-')
-    {
+    let Ok(content) = question.place.content().parse::<Guid>() else {
         let message = format!("{} holds no GUID", super::place::CONTENT);
         return Err(Error::new(Kind::NoSession, message));
-    }
+    };
     let path = format!("__api__/v1/content/{content}/oauth/integrations/associations");
     let said = question.read(&path).await?;
     let Value::Array(all) = said else {
@@ -246,26 +252,21 @@ async fn list(question: &Question<'_>) -> Result<Vec<Integration>, Error> {
             name: text("oauth_integration_name").unwrap_or_default(),
             auth_type: text("oauth_integration_auth_type").unwrap_or_default(),
             template: text("oauth_integration_template").unwrap_or_default(),
-            scopes: None,
+            scopes: Scopes::Unread,
         })
     };
     Ok(all.iter().filter_map(of).collect())
 }
 
-/// What an integration's tokens are for; `None` where a publisher may not read that.
-async fn scopes(question: &Question<'_>, guid: &str) -> Result<Option<Vec<String>>, Error> {
-    if !guid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Ok(None);
-    }
+async fn scopes(question: &Question<'_>, guid: &str) -> Result<Scopes, Error> {
+    let Ok(guid) = guid.parse::<Guid>() else {
+        return Ok(Scopes::Closed);
+    };
     let path = format!("__api__/v1/oauth/integrations/{guid}");
-    match question.read(&path).await {
-        Ok(said) => {
-            let scopes = said.pointer("/config/scopes").and_then(Value::as_str);
-            Ok(scopes.map(|text| text.split_whitespace().map(str::to_owned).collect()))
-        }
-        Err(error) if is_closed(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let said = unless_closed(question.read(&path).await)?.unwrap_or_default();
+    let scopes = said.pointer("/config/scopes").and_then(Value::as_str);
+    let read = scopes.map(|text| text.split_whitespace().map(str::to_owned).collect());
+    Ok(read.map_or(Scopes::Closed, Scopes::Read))
 }
 
 #[cfg(test)]
@@ -278,13 +279,15 @@ mod tests {
             name: guid.to_uppercase(),
             auth_type: "Viewer".to_owned(),
             template: template.to_owned(),
-            scopes: scopes.map(|text| text.split(' ').map(str::to_owned).collect()),
+            scopes: scopes.map_or(Scopes::Closed, |text| {
+                Scopes::Read(text.split(' ').map(str::to_owned).collect())
+            }),
         }
     }
 
     fn chosen(all: &[Integration], resource: &str) -> Result<String, Error> {
         let resource = Resource::parse(resource).unwrap();
-        one_of(all.to_vec(), &resource).map(|it| it.guid)
+        one_of(all, &resource).map(|it| it.guid)
     }
 
     #[test]

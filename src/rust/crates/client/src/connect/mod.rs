@@ -19,14 +19,14 @@ use entrar_core::resource::Resource;
 use entrar_core::retry::{RETRIES, retried};
 use entrar_core::token::Token;
 use reqwest::RequestBuilder;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{Serializer, byte_serialize};
 
-pub use integrations::{Integration, Integrations};
+pub use integrations::Integrations;
 pub use place::Place;
-pub use remedy::{IN_A_SESSION, usual};
+pub use remedy::{advised, usual};
 
 use crate::connect::integrations::Choice;
 use crate::rpc::too_slow;
@@ -44,7 +44,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    const fn is_viewer(&self) -> bool {
+    /// Whether it is somebody who looks at the content.
+    #[must_use]
+    pub const fn is_viewer(&self) -> bool {
         matches!(self, Self::Viewer(_))
     }
 
@@ -76,7 +78,7 @@ impl Subject {
 /// are asked for where it is empty, and forgotten when what they say no longer holds.
 ///
 /// # Errors
-/// Any [`entrar_core::error::Kind`], with what to do about it.
+/// Any [`entrar_core::error::Kind`]; [`advised`] knows what to do about it.
 pub async fn token(
     http: &Http,
     env: &Env,
@@ -100,11 +102,8 @@ pub async fn token(
         Ok(outcome) => outcome,
         Err(_) => Err(too_slow(&place.server(), timeout)),
     };
-    outcome.map_err(|error| {
-        // What was attached may be another by now.
-        listed.forget();
-        remedy::advised(error, subject.is_viewer())
-    })
+    // What was attached may be another by now.
+    outcome.inspect_err(|_| listed.forget())
 }
 
 /// What is asked for.
@@ -128,7 +127,8 @@ impl Question<'_> {
 
     async fn exchange(&self, integration: Option<&str>) -> Result<Token, Error> {
         let token = self.subject.token(self.env)?;
-        let secrets = [token.clone(), self.place.key().clone()];
+        let encoded: String = byte_serialize(token.expose_secret().as_bytes()).collect();
+        let secrets = [token.clone(), encoded.into(), self.place.key().clone()];
         let mut form = Serializer::new(String::new());
         form.append_pair(
             "grant_type",
@@ -146,7 +146,7 @@ impl Question<'_> {
         let request = self.http.client().post(self.place.url(EXCHANGE));
         let request = self
             .authorized(request)?
-            .header("content-type", FORM)
+            .header(CONTENT_TYPE, FORM)
             .body(form.finish());
         let sent = self.env.now();
         let server = self.place.server();
@@ -170,5 +170,99 @@ impl Question<'_> {
         let mut value = HeaderValue::from_str(&value).map_err(|_| place::unusable_key())?;
         value.set_sensitive(true);
         Ok(request.header(AUTHORIZATION, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    /// A Connect with two integrations, of which scopes may not be read, and perhaps no list either. It notes the paths.
+    fn connect(lists: bool) -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while !is_whole(&request) {
+                    let mut bytes = [0; 4096];
+                    let count = stream.read(&mut bytes).unwrap();
+                    request.extend_from_slice(&bytes[..count]);
+                }
+                let head = String::from_utf8_lossy(&request).into_owned();
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                let integration = |digit: &str, template: &str| {
+                    let guid = format!("{}-1111-1111-1111-111111111111", digit.repeat(8));
+                    format!(
+                        r#"{{"oauth_integration_guid": "{guid}", "oauth_integration_auth_type": "Viewer", "oauth_integration_template": "{template}"}}"#
+                    )
+                };
+                let (status, body) = if path.ends_with("/associations") && lists {
+                    let all = [integration("1", "azure"), integration("2", "msgraph")];
+                    ("200 OK", format!("[{}]", all.join(",")))
+                } else if path.ends_with("/credentials") {
+                    ("200 OK", r#"{"access_token": "token"}"#.to_owned())
+                } else {
+                    ("403 Forbidden", r#"{"code": 22, "error": "no"}"#.to_owned())
+                };
+                noted.lock().unwrap().push(path);
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        });
+        (address, seen)
+    }
+
+    fn is_whole(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            return false;
+        };
+        let length = head.split_once("content-length: ");
+        let length = length.map_or("0", |(_, rest)| rest.split("\r\n").next().unwrap());
+        body.len() >= length.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_attached_is_asked_once_whether_it_may_be_read_or_not() {
+        for (lists, expected) in [(true, 1 + 2 + 3), (false, 1 + 3)] {
+            let (address, seen) = connect(lists);
+            let env = Env::with_variables(&[
+                ("CONNECT_SERVER", &address),
+                ("CONNECT_API_KEY", "canary-key"),
+                (
+                    "CONNECT_CONTENT_GUID",
+                    "33333333-1111-1111-1111-111111111111",
+                ),
+            ]);
+            let place = Place::find(&env).unwrap();
+            let http = Http::new(place.settings(&env)).unwrap();
+            let subject = Subject::Viewer("canary-session".into());
+            let resource = Resource::parse("https://storage.azure.com").unwrap();
+            let listed = Integrations::default();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            for _ in 0..3 {
+                let asked = (&place, &subject);
+                let patience = Duration::from_secs(60);
+                let got = token(&http, &env, asked, &resource, None, &listed, patience);
+                runtime.block_on(got).unwrap();
+            }
+            let seen = seen.lock().unwrap();
+            assert_eq!(seen.len(), expected, "{seen:?}");
+        }
     }
 }

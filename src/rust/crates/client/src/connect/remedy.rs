@@ -2,8 +2,10 @@
 
 use entrar_core::error::{Error, Kind};
 
+use crate::remedy::{self, Reader};
+
 /// Where no visitor is known.
-pub const IN_A_SESSION: &str = "Ask within a visitor's session, or pass it: `session = session` in Shiny, `session = req` in plumber. For the content's own integration say `identity = \"content\"`.";
+const IN_A_SESSION: &str = "Ask within a visitor's session, or pass it: `session = session` in Shiny, `session = req` in plumber. For the content's own integration say `identity = \"content\"`.";
 
 const ATTACH: &str = "In the content's settings on Connect, under Access, attach an OAuth integration for this resource; an administrator of Connect sets integrations up.";
 
@@ -11,9 +13,6 @@ const ATTACH: &str = "In the content's settings on Connect, under Access, attach
 #[must_use]
 pub fn usual(kind: Kind, is_viewer: bool) -> &'static str {
     match kind {
-        Kind::BadResource => {
-            "Use a name of azure_resources(), or the resource's URI or GUID as its documentation gives it."
-        }
         Kind::NoSession => IN_A_SESSION,
         Kind::ServerTooOld => {
             "Ask the administrator of Posit Connect for a version with OAuth integrations."
@@ -24,7 +23,6 @@ pub fn usual(kind: Kind, is_viewer: bool) -> &'static str {
         Kind::Unreachable => {
             "Check CONNECT_SERVER and the network; for https also REQUESTS_CA_BUNDLE."
         }
-        Kind::Timeout => "Try again. To wait longer, set options(entrar.timeout = 60), in seconds.",
         Kind::BadReply => {
             "Check that CONNECT_SERVER is the address of Posit Connect, and that no proxy stands in between."
         }
@@ -38,21 +36,21 @@ pub fn usual(kind: Kind, is_viewer: bool) -> &'static str {
             "Ask the administrator of Posit Connect: the integration's own sign-in has to be renewed."
         }
         Kind::ConsentRequired => ATTACH,
-        Kind::AccessDenied => {
-            "An administrator of your organisation decides about this; asking again does not help."
-        }
         Kind::Misconfigured => {
             "Ask the administrator of Posit Connect to check the OAuth integration."
         }
-        Kind::Throttled => {
-            "Wait before you try again, and reuse a token until shortly before it expires."
-        }
-        Kind::Unavailable => "Try again later.",
+        // The same wherever one is.
+        Kind::BadResource
+        | Kind::Timeout
+        | Kind::AccessDenied
+        | Kind::Throttled
+        | Kind::Unavailable => remedy::usual(kind, None, Reader::R),
     }
 }
 
-/// The error with what to do about it.
-pub(super) fn advised(error: Error, is_viewer: bool) -> Error {
+/// The error with what to do about it, unless it knows better.
+#[must_use]
+pub fn advised(error: Error, is_viewer: bool) -> Error {
     if error.details().remedy.is_some() {
         return error;
     }

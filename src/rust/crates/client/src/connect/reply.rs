@@ -1,7 +1,7 @@
 //! What Connect's replies mean: a token, or which kind of failure. Errors come as OAuth's object or in one of Connect's own two
 //! forms, by version.
 
-use entrar_core::error::{Details, Error, Kind, Outlook};
+use entrar_core::error::{Details, Error, Kind};
 use entrar_core::http::Reply;
 use entrar_core::oauth;
 use entrar_core::text::presentable;
@@ -131,12 +131,7 @@ fn of_status(status: u16, said: Option<&str>, secrets: &[SecretString]) -> Error
         _ => headline(kind),
     };
     let message = format!("{what} (HTTP status {status})");
-    let error = Error::with(kind, message, details(said.unwrap_or_default(), secrets));
-    if kind == Kind::Unavailable {
-        error.with_outlook(Outlook::Retry)
-    } else {
-        error
-    }
+    Error::with(kind, message, details(said.unwrap_or_default(), secrets))
 }
 
 fn headline(kind: Kind) -> &'static str {
