@@ -272,7 +272,6 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn run_demo(env: Env, demo: Demo) -> ExitCode {
-    let connect = demo.connect.clone();
     let options = demo::Options {
         listen: demo.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
         token_lifetime: demo.lifetime.token_lifetime,
@@ -282,12 +281,7 @@ fn run_demo(env: Env, demo: Demo) -> ExitCode {
             None => demo::Audience::Command(demo.command),
         },
     };
-    let done = if connect.connect {
-        demo::connect::run(env, connect, options)
-    } else {
-        demo::run(env, options)
-    };
-    match done {
+    match demo::run(env, demo.connect, options) {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error.to_string(), error.exit_code()),
     }

@@ -53,6 +53,7 @@ mod answers;
 mod app;
 mod assertions;
 mod authorize;
+mod background;
 mod certificate;
 mod choices;
 mod client;

@@ -3,13 +3,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use axum::serve::ListenerExt;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
 
 use crate::app;
+use crate::background::Background;
 use crate::tenant::Tenant;
 
 /// A running emulator. Dropping it closes the socket and every connection, and waits for its thread to end.
@@ -17,8 +16,7 @@ use crate::tenant::Tenant;
 pub struct Emulator {
     tenant: Arc<Tenant>,
     url: String,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 impl Emulator {
@@ -37,20 +35,11 @@ impl Emulator {
         };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
         serve(&runtime, listener, Arc::clone(&tenant))?;
-        let thread = thread::Builder::new()
-            .name("entra-emulator".to_owned())
-            .spawn(move || {
-                // An error means that the sender is gone, which is the signal. The runtime ends here, and with it all
-                // connections: a client that never finishes its request holds nothing up.
-                let _ = runtime.block_on(stopped);
-            })?;
         Ok(Self {
             tenant,
             url,
-            stop: Some(stop),
-            thread: Some(thread),
+            _background: Background::start(runtime, "entra-emulator")?,
         })
     }
 
@@ -67,16 +56,6 @@ impl Emulator {
     /// The tenant that is served.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It can only fail if the thread panicked, and then it has ended too.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -28,7 +28,7 @@ const TOKEN_FILE: &str = "session-token";
 pub(crate) struct Arguments {
     /// Run COMMAND as content of an emulated Posit Connect
     #[arg(long, conflicts_with = "listen")]
-    pub(crate) connect: bool,
+    pub(super) connect: bool,
     /// The port of 127.0.0.1 at which COMMAND is going to listen, for the front doors [default: any free one]
     #[arg(long, value_name = "PORT", requires = "connect")]
     app_port: Option<u16>,
@@ -70,16 +70,12 @@ enum Attached {
     Integration(Integration),
 }
 
-/// Keeps Connect up as long as its audience wants; the result is the exit code. Nothing is left behind, unless this process is
-/// killed (`SIGKILL`).
-pub(crate) fn run(env: Env, arguments: Arguments, options: Options) -> Result<u8, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(demonstrate(env, arguments, options))
-}
-
-async fn demonstrate(env: Env, arguments: Arguments, options: Options) -> Result<u8, Error> {
+/// Keeps Connect up as long as its audience wants; the result is the exit code.
+pub(super) async fn demonstrate(
+    env: Env,
+    arguments: Arguments,
+    options: Options,
+) -> Result<u8, Error> {
     let mut signals = Signals::catch()?;
     let users = match arguments.visitors.as_slice() {
         [] => emulator::default_users(),

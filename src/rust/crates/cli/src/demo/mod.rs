@@ -116,13 +116,19 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Keeps up the session as long as its audience wants; the result is the exit code. Nothing is left behind, unless this process is killed
-/// (`SIGKILL`).
-pub(crate) fn run(env: Env, options: Options) -> Result<u8, Error> {
+/// Keeps up the session, or the Connect that is asked for, as long as its audience wants; the result is the exit code. Nothing is
+/// left behind, unless this process is killed (`SIGKILL`).
+pub(crate) fn run(env: Env, connect: connect::Arguments, options: Options) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(demonstrate(env, options))
+    runtime.block_on(async {
+        if connect.connect {
+            connect::demonstrate(env, connect, options).await
+        } else {
+            demonstrate(env, options).await
+        }
+    })
 }
 
 async fn demonstrate(env: Env, options: Options) -> Result<u8, Error> {

@@ -3,11 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
 
+use crate::background::Background;
 use crate::connect::front_door::{FrontDoor, serve};
 use crate::connect::{Connect, app};
 use crate::user::User;
@@ -18,8 +17,7 @@ pub struct Server {
     connect: Arc<Connect>,
     url: String,
     doors: Vec<Door>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 /// Where a visitor comes in.
@@ -60,20 +58,11 @@ impl Server {
                 })
             })
             .collect::<io::Result<_>>()?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("emulated-connect".to_owned())
-            .spawn(move || {
-                // An error means that the sender is gone, which is the signal. The runtime ends here, and with it all
-                // connections.
-                let _ = runtime.block_on(stopped);
-            })?;
         Ok(Self {
             url: format!("http://{address}{}", connect.options.path),
             connect,
             doors,
-            stop: Some(stop),
-            thread: Some(thread),
+            _background: Background::start(runtime, "emulated-connect")?,
         })
     }
 
@@ -90,16 +79,6 @@ impl Server {
     /// The Connect that is served.
     pub fn connect(&self) -> &Connect {
         &self.connect
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It can only fail if the thread panicked, and then it has ended too.
-            let _ = thread.join();
-        }
     }
 }
 
