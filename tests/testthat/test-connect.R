@@ -3,15 +3,6 @@
 ada <- "ada@example.com"
 bob <- "bob@example.com"
 
-name_of <- function(azure, token) {
-  connection <- url(
-    paste0(azure$graph, "/v1.0/me"),
-    headers = c(Authorization = paste("Bearer", token))
-  )
-  on.exit(close(connection))
-  jsonlite::fromJSON(paste(readLines(connection, warn = FALSE), collapse = ""))$displayName
-}
-
 kind_of <- function(code) tryCatch(code, entrar_error = function(e) e$kind)
 
 # As Shiny does it while a session's code runs.
@@ -25,7 +16,7 @@ test_that("each visitor gets their own token, which is kept for their session", 
   azure <- local_emulated_azure(connect = list(viewer = "graph"))
   sessions <- list(azure$session(ada), azure$session(bob), azure$session(ada))
   tokens <- lapply(sessions, function(session) azure_token("graph", session = session))
-  names <- vapply(tokens, name_of, "", azure = azure)
+  names <- vapply(tokens, name_on_graph, "", azure = azure)
   expect_identical(names, c("Ada Example", "Bob Example", "Ada Example"))
   again <- lapply(sessions, function(session) azure_token("graph", session = session))
   expect_identical(again, tokens)
@@ -73,17 +64,20 @@ test_that("what was made for one visitor is an error for another, and after they
   first <- azure$session(ada)
   other <- azure$session(bob)
   token <- in_session(first, getDelegatedAzureToken("graph", as = "AzureToken"))
-  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  expect_identical(name_on_graph(azure, token$credentials$access_token), "Ada Example")
   expect_identical(kind_of(in_session(other, token$refresh())), "no_session")
   expect_identical(kind_of(in_session(other, azure_token("graph", session = first))), "no_session")
   token$refresh()
-  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  expect_identical(name_on_graph(azure, token$credentials$access_token), "Ada Example")
   expect_true(token$validate())
   expect_identical(kind_of(in_session(other, token$validate())), "no_session")
   saved <- serialize(token, NULL)
   # A copy is nobody's, in the same process too.
   expect_identical(kind_of(unserialize(saved)$refresh()), "no_session")
-  expect_identical(name_of(azure, token$clone()$refresh()$credentials$access_token), "Ada Example")
+  expect_identical(
+    name_on_graph(azure, token$clone()$refresh()$credentials$access_token),
+    "Ada Example"
+  )
   expect_false(grepl(
     visitor_token(first$request),
     rawToChar(saved[saved != 0]),
@@ -94,7 +88,7 @@ test_that("what was made for one visitor is an error for another, and after they
   expect_identical(kind_of(token$refresh()), "no_session")
   expect_identical(kind_of(token$validate()), "no_session")
   expect_identical(kind_of(azure_token("graph", session = first)), "no_session")
-  expect_identical(name_of(azure, azure_token("graph", session = other)), "Bob Example")
+  expect_identical(name_on_graph(azure, azure_token("graph", session = other)), "Bob Example")
 })
 
 test_that("no kept token is handed out by the name that it is kept under", {
@@ -136,7 +130,7 @@ test_that("a session's own request stands for the session, and another's for nob
     first,
     getDelegatedAzureToken("graph", as = "AzureToken", session = first$request)
   )
-  expect_identical(name_of(azure, token$credentials$access_token), "Ada Example")
+  expect_identical(name_on_graph(azure, token$credentials$access_token), "Ada Example")
   by_request <- function() azure_token("graph", session = first$request)
   expect_identical(kind_of(in_session(other, by_request())), "no_session")
   expect_identical(kind_of(in_session(other, token$refresh())), "no_session")
@@ -210,7 +204,7 @@ test_that("nothing is kept for a request of plumber, and each is its own visitor
   request <- azure$request(bob)
   tokens <- c(azure_token("graph", session = request), azure_token("graph", session = request))
   expect_identical(anyDuplicated(tokens), 0L)
-  expect_identical(name_of(azure, tokens[[1]]), "Bob Example")
+  expect_identical(name_on_graph(azure, tokens[[1]]), "Bob Example")
   expect_identical(kind_of(azure_token("graph", session = azure$request())), "sign_in_required")
   expect_error(azure_token("graph", session = "bob"), "must be the session")
 })

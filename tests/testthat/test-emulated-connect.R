@@ -15,16 +15,6 @@ exchange <- function(token, type) {
   list(status = httr2::resp_status(reply), body = httr2::resp_body_json(reply))
 }
 
-
-name_on_graph <- function(azure, token) {
-  connection <- url(
-    paste0(azure$graph, "/v1.0/me"),
-    headers = c(Authorization = paste("Bearer", token))
-  )
-  on.exit(close(connection))
-  jsonlite::fromJSON(paste(readLines(connection, warn = FALSE), collapse = ""))$displayName
-}
-
 test_that("R is content, and its visitors are who they are", {
   skip_if_not_installed("httr2")
   local_session("http://127.0.0.1:1")
