@@ -21,6 +21,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+AUTHORS = ROOT / "inst/AUTHORS"
 # Where R is built and checked for CRAN, and what people have: Rtools for x86_64 and, by LLVM, for aarch64.
 TARGETS = [
     "x86_64-unknown-linux-gnu",
@@ -43,8 +44,8 @@ BY_FEATURE = {"windows-sys": "src/Windows"}
 LARGEST = 10_000_000
 
 
-def run(*words, cwd=None, env=None):
-    return subprocess.run(words, cwd=cwd, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+def run(*words, cwd=None):
+    return subprocess.run(words, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def copy_sources(place):
@@ -95,7 +96,7 @@ def metadata(workspace, *options):
 
 
 def crates_in_use(workspace):
-    """The crates that a build on one of R's platforms compiles, by id: what cargo says of each, with the `features` in use."""
+    """The crates that a build on one of R's platforms compiles: what cargo says of each, with the `features` in use."""
     used, features = {}, {}
     for target in TARGETS:
         said = metadata(workspace, "--locked", "--filter-platform", target)
@@ -112,12 +113,12 @@ def crates_in_use(workspace):
         used |= {one: packages[one] for one in seen if packages[one]["source"]}
         for one in seen:
             features.setdefault(one, set()).update(nodes[one]["features"])
-    return {one: package | {"features": features[one]} for one, package in used.items()}
+    return [package | {"features": features[one]} for one, package in used.items()]
 
 
-def vendor(workspace):
+def vendor(workspace, crates):
     """Puts the crates beside the workspace, as one archive, with the configuration that leads cargo to it."""
-    used = {(it["name"], it["version"]): it["features"] for it in crates_in_use(workspace).values()}
+    used = {(it["name"], it["version"]): it["features"] for it in crates}
     scratch = workspace / "vendor"
     options = ("--locked", "--versioned-dirs", "--manifest-path", str(workspace / "Cargo.toml"))
     subprocess.run(("cargo", "vendor", "--quiet", *options, str(scratch)), check=True, stdout=subprocess.DEVNULL)
@@ -142,7 +143,6 @@ def vendor(workspace):
     (workspace / "vendor-config.toml").write_text(
         '[source.crates-io]\nreplace-with = "vendored-sources"\n\n[source.vendored-sources]\ndirectory = "vendor"\n'
     )
-    return len(used)
 
 
 def leave_out(crate, name, features):
@@ -187,15 +187,14 @@ def anonymous(entry):
     return entry
 
 
-def authors(workspace):
+def authors(crates):
     """Who wrote the crates that are compiled in, and under which licence: the form that CRAN asks for."""
     lines = [
         "The Rust crates that are compiled into this package's shared object and commands, or bring them about, with their",
         "authors as they name themselves, and licences. Written by tools/release.py.",
         "",
     ]
-    packages = sorted(crates_in_use(workspace).values(), key=lambda it: (it["name"], it["version"]))
-    for package in packages:
+    for package in sorted(crates, key=lambda it: (it["name"], it["version"])):
         names = [re.sub(r"\s*<[^>]*>", "", name) for name in package["authors"]]
         if not package["license"]:
             sys.exit(f"{package['name']} {package['version']} names no licence.")
@@ -209,20 +208,24 @@ def authors(workspace):
 
 
 def reduced_copy(place):
+    """The workspace of a copy of the sources, and the crates that it uses."""
     copy_sources(place)
     workspace = place / "src" / "rust"
     reduce_workspace(workspace)
-    return workspace
+    return workspace, crates_in_use(workspace)
+
+
+def check_authors(crates):
+    if not AUTHORS.exists() or AUTHORS.read_text() != authors(crates):
+        sys.exit("inst/AUTHORS is not what Cargo.lock says: run python3 tools/release.py authors")
 
 
 def build(directory):
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "entrar"
-        workspace = reduced_copy(place)
-        listed = (place / "inst" / "AUTHORS").read_text()
-        if listed != authors(workspace):
-            sys.exit("inst/AUTHORS is not what Cargo.lock says: run python3 tools/release.py authors")
-        crates = vendor(workspace)
+        workspace, crates = reduced_copy(place)
+        check_authors(crates)
+        vendor(workspace, crates)
         environment = os.environ | {"_R_BUILD_RESAVE_DATA_": "no"}
         subprocess.run(("R", "CMD", "build", "--no-manual", "entrar"), cwd=scratch, env=environment, check=True)
         [tarball] = Path(scratch).glob("entrar_*.tar.gz")
@@ -230,19 +233,18 @@ def build(directory):
         made = directory / tarball.name
         shutil.copy2(tarball, made)
     size = made.stat().st_size
-    print(f"{made}: {size / 1e6:.1f} MB, with {crates} crates")
+    print(f"{made}: {size / 1e6:.1f} MB, with {len(crates)} crates")
     if size > LARGEST:
         sys.exit(f"That is more than {LARGEST / 1e6:.0f} MB.")
 
 
 def write_authors(check):
     with tempfile.TemporaryDirectory() as scratch:
-        text = authors(reduced_copy(Path(scratch) / "entrar"))
-    path = ROOT / "inst" / "AUTHORS"
-    if not check:
-        path.write_text(text)
-    elif not path.exists() or path.read_text() != text:
-        sys.exit("inst/AUTHORS is not what Cargo.lock says: run python3 tools/release.py authors")
+        _, crates = reduced_copy(Path(scratch) / "entrar")
+    if check:
+        check_authors(crates)
+    else:
+        AUTHORS.write_text(authors(crates))
 
 
 def main():
